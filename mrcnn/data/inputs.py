@@ -1,0 +1,227 @@
+"""What the network learns from: a labelled picture, and the RPN's targets for it.
+
+image:     [height, width, channels] of the network's size
+gt_boxes:  int32 [num_instances, (y1, x1, y2, x2)] in pixels of that picture
+class_ids: int32 [num_instances]; a negative one marks a crowd (COCO): a box around many
+mask:      bool [height, width, num_instances], or mini masks [mini_height, mini_width, ..]
+"""
+
+import random
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from mrcnn.config import Config
+from mrcnn.data.dataset import Dataset
+from mrcnn.data.images import compose_image_meta, resize_image
+from mrcnn.geometry.boxes import box_deltas, compute_overlaps, extract_bboxes
+from mrcnn.geometry.masks import minimize_mask, resize_mask
+
+# imgaug's augmenters that move pixels and leave their values: safe for a mask.
+MASK_AUGMENTERS = (
+    "Sequential",
+    "SomeOf",
+    "OneOf",
+    "Sometimes",
+    "Fliplr",
+    "Flipud",
+    "CropAndPad",
+    "Affine",
+    "PiecewiseAffine",
+)
+
+
+def load_image_gt(
+    dataset: Dataset,
+    config: Config,
+    image_id: int,
+    augment: bool = False,
+    augmentation: Any = None,
+    use_mini_mask: bool = False,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """A picture and its instances, resized for the network.
+
+    1. Load both and check that they fit together. 2. Resize. 3. Augment. 4. Drop instances of
+    which no pixel is left. 5. Compute boxes from masks, whatever the dataset's boxes are.
+
+    augment: deprecated; a left-right flip at random.
+    augmentation: an imgaug augmenter, or an object with its methods to_deterministic() and
+        augment_image(image, hooks=None). Masks get only what moves pixels.
+    use_mini_mask: masks cut to their boxes, of config.MINI_MASK_SHAPE. Off unless asked for, as
+        in Matterport's master; the training generator passes config.USE_MINI_MASK.
+
+    Returns
+        image: [height, width, channels], dtype of the dataset's picture, not molded
+        image_meta: float64 [12 + num_classes]
+        class_ids: int32 [num_instances]
+        bbox: int32 [num_instances, (y1, x1, y2, x2)] in pixels
+        mask: bool [height, width, num_instances] or [mini_height, mini_width, num_instances]
+    Raises ValueError, naming the picture, if masks, class ids and picture don't fit together.
+    """
+    image = dataset.load_image(image_id)
+    mask, class_ids = _load_mask(dataset, image_id, image.shape)
+    original_shape = image.shape
+    image, window, scale, padding, crop = resize_image(
+        image,
+        min_dim=config.IMAGE_MIN_DIM,
+        max_dim=config.IMAGE_MAX_DIM,
+        min_scale=config.IMAGE_MIN_SCALE,
+        mode=config.IMAGE_RESIZE_MODE,
+    )
+    mask = resize_mask(mask, scale, padding, crop)
+
+    if augment:
+        warnings.warn("augment is deprecated: use augmentation.", DeprecationWarning, stacklevel=2)
+        if random.randint(0, 1):
+            image, mask = np.fliplr(image), np.fliplr(mask)
+    if augmentation:
+        image, mask = _augment(image, mask, augmentation)
+
+    # Cropping and augmentation may have moved instances out of the picture.
+    visible = mask.any(axis=(0, 1))  # [num_instances]
+    mask, class_ids = mask[:, :, visible], class_ids[visible]
+    bbox = extract_bboxes(mask)  # [num_instances, 4]
+    if use_mini_mask:
+        mask = minimize_mask(bbox, mask, config.MINI_MASK_SHAPE)
+
+    active_class_ids = np.zeros(dataset.num_classes, np.int32)
+    active_class_ids[dataset.source_class_ids[dataset.image_info[image_id]["source"]]] = 1
+    image_meta = compose_image_meta(
+        image_id, original_shape, image.shape, window, scale, active_class_ids
+    )
+    return image, image_meta, class_ids, bbox, mask
+
+
+def build_rpn_targets(
+    image_shape: Sequence[int],
+    anchors: np.ndarray,
+    gt_class_ids: np.ndarray,
+    gt_boxes: np.ndarray,
+    config: Config,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Which anchors the RPN should call objects, and how to move them (Ren et al. 2015, 3.1.2).
+
+    1. Negative: IoU below 0.3 with every instance, and away from crowds.
+    2. Positive: the best anchors of each instance, and all with an IoU of 0.7 or more.
+    3. Of both, at random, no more than RPN_TRAIN_ANCHORS_PER_IMAGE, at most half of them
+       positive; `np.random` draws, positives first.
+
+    image_shape: not used; kept for the callers' sake.
+    anchors: [num_anchors, (y1, x1, y2, x2)] in pixels; gt_class_ids: [num_instances];
+    gt_boxes: [num_instances, (y1, x1, y2, x2)] in pixels.
+    Returns
+        rpn_match: int32 [num_anchors]: 1 positive, -1 negative, 0 neutral
+        rpn_bbox: float64 [RPN_TRAIN_ANCHORS_PER_IMAGE, (dy, dx, log(dh), log(dw))], in units of
+            RPN_BBOX_STD_DEV, of the positives in their order; then zeros
+    """
+    is_crowd = gt_class_ids < 0
+    crowd_overlaps = compute_overlaps(anchors, gt_boxes[is_crowd])  # [num_anchors, num_crowds]
+    away_from_crowds = crowd_overlaps.max(axis=1, initial=0) < 0.001
+    gt_boxes = gt_boxes[~is_crowd]
+
+    overlaps = compute_overlaps(anchors, gt_boxes)  # [num_anchors, num_instances]
+    best_iou = overlaps.max(axis=1, initial=0)  # [num_anchors]
+    rpn_match = np.zeros(len(anchors), np.int32)
+    rpn_match[(best_iou < 0.3) & away_from_crowds] = -1
+    best_of_instance = overlaps.max(axis=0, initial=0)  # [num_instances]
+    # An instance that no anchor touches has 0 for its best: every anchor would be "the best".
+    is_best = (overlaps == best_of_instance) & (best_of_instance > 0)
+    rpn_match[is_best.any(axis=1)] = 1
+    rpn_match[best_iou >= 0.7] = 1
+
+    wanted = config.RPN_TRAIN_ANCHORS_PER_IMAGE
+    _neutralize(rpn_match, 1, wanted // 2)
+    _neutralize(rpn_match, -1, wanted - np.count_nonzero(rpn_match == 1))
+
+    rpn_bbox = np.zeros((wanted, 4))
+    positive = np.flatnonzero(rpn_match == 1)
+    if len(positive):
+        matched = gt_boxes[overlaps[positive].argmax(axis=1)]  # [num_positives, 4]
+        deltas = box_deltas(anchors[positive], matched)
+        rpn_bbox[: len(positive)] = deltas / config.RPN_BBOX_STD_DEV
+    return rpn_match, rpn_bbox
+
+
+def _neutralize(rpn_match: np.ndarray, kind: int, most: int) -> None:
+    """Leave at most so many anchors of a kind, chosen at random."""
+    ids = np.flatnonzero(rpn_match == kind)
+    if len(ids) > most:
+        rpn_match[np.random.choice(ids, len(ids) - most, replace=False)] = 0
+
+
+def _load_mask(
+    dataset: Dataset, image_id: int, image_shape: Sequence[int]
+) -> tuple[np.ndarray, np.ndarray]:
+    """The dataset's masks, bool [height, width, num_instances], and int32 class ids, checked."""
+    name = _picture_name(dataset, image_id)
+    if not hasattr(dataset, "num_classes"):
+        raise ValueError(f"{name}: its dataset isn't prepared; call prepare() first.")
+    mask, class_ids = dataset.load_mask(image_id)
+    mask, class_ids = np.asarray(mask), np.asarray(class_ids, np.int32).reshape(-1)
+    if not mask.size and not len(class_ids):
+        return np.zeros((*image_shape[:2], 0), bool), class_ids
+    if mask.ndim != 3:
+        raise ValueError(
+            f"{name}: load_mask returned a mask of shape {mask.shape}; it must be "
+            "[height, width, num_instances]."
+        )
+    if mask.shape[-1] != len(class_ids):
+        raise ValueError(
+            f"{name}: load_mask returned {mask.shape[-1]} masks and {len(class_ids)} class ids; "
+            "each instance needs one of both."
+        )
+    if mask.shape[:2] != tuple(image_shape[:2]):
+        raise ValueError(
+            f"{name}: the masks are {mask.shape[0]}x{mask.shape[1]} and the picture is "
+            f"{image_shape[0]}x{image_shape[1]} (height x width). Was one of them turned (EXIF) "
+            "or resized?"
+        )
+    wrong = class_ids[(class_ids == 0) | (abs(class_ids) >= dataset.num_classes)]
+    if len(wrong):
+        raise ValueError(
+            f"{name}: load_mask returned the class ids {np.unique(wrong).tolist()}; instances "
+            f"have ids from 1 to {dataset.num_classes - 1} (0 is the background, a negative id "
+            "marks a crowd). Add the class with add_class, or map its id with "
+            "map_source_class_id."
+        )
+    return mask.astype(bool), class_ids
+
+
+def _picture_name(dataset: Dataset, image_id: int) -> str:
+    info = dataset.image_info[image_id]
+    where = dataset.image_reference(image_id) or info.get("path")
+    return f"Picture {image_id} ({info['source']}.{info['id']}{f', {where}' if where else ''})"
+
+
+class _MaskHooks:
+    """imgaug's hooks, which ask for every augmenter in a tree whether to run it, for masks."""
+
+    def is_activated(self, images: Any, augmenter: Any, parents: Any, default: bool) -> bool:
+        return type(augmenter).__name__ in MASK_AUGMENTERS
+
+    def is_propagating(self, images: Any, augmenter: Any, parents: Any, default: bool) -> bool:
+        return default
+
+    def preprocess(self, images: Any, augmenter: Any, parents: Any) -> Any:
+        return images
+
+    def postprocess(self, images: Any, augmenter: Any, parents: Any) -> Any:
+        return images
+
+
+def _augment(
+    image: np.ndarray, mask: np.ndarray, augmentation: Any
+) -> tuple[np.ndarray, np.ndarray]:
+    """Augment a picture and its masks [height, width, num_instances] in the same way."""
+    fixed = augmentation.to_deterministic()  # both calls below draw the same random numbers
+    augmented = fixed.augment_image(image)
+    if mask.shape[-1]:
+        mask = fixed.augment_image(mask.astype(np.uint8), hooks=_MaskHooks()).astype(bool)
+    if augmented.shape != image.shape or mask.shape[:2] != image.shape[:2]:
+        raise ValueError(
+            f"augmentation changed the picture from {image.shape} to {augmented.shape} and its "
+            f"masks to {mask.shape}: it must keep the size (in imgaug, keep_size=True)."
+        )
+    return augmented, mask

@@ -1,0 +1,1 @@
+"""Boxes, masks and anchors as numpy arrays."""
