@@ -1,0 +1,1 @@
+"""The pieces of the graph, in the order in which a picture meets them."""

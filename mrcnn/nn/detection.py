@@ -1,0 +1,116 @@
+"""From classified regions to detections: refine, filter, thin out by class, keep the best.
+
+Shapes in this room (R: regions, D: detections of a picture)
+    rois           [batch, R, (y1, x1, y2, x2)], normalised
+    mrcnn_class    [batch, R, num_classes], softmax
+    mrcnn_bbox     [batch, R, num_classes, (dy, dx, log(dh), log(dw))], of BBOX_STD_DEV
+    detections     [batch, D, (y1, x1, y2, x2, class_id, score)], normalised, padded with zeros
+"""
+
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from mrcnn.config import Config
+from mrcnn.nn.boxes import (
+    apply_box_deltas_graph,
+    clip_boxes_graph,
+    norm_boxes_graph,
+    overlaps_graph,
+    pad_rows,
+    parse_image_meta_graph,
+)
+
+
+@keras.saving.register_keras_serializable(package="mrcnn")
+class DetectionLayer(keras.layers.Layer):
+    """[rois, mrcnn_class, mrcnn_bbox, image_meta] -> detections, highest score first.
+
+    config: where Matterport's callers give one, the settings are read from it; else from the
+    arguments after it, which are its BBOX_STD_DEV and DETECTION_* values.
+    """
+
+    supports_jit = False  # XLA has no kernel for non-maximum suppression on every device
+
+    def __init__(
+        self,
+        config: Config | None = None,
+        bbox_std_dev: tuple[float, ...] = (0.1, 0.1, 0.2, 0.2),
+        max_instances: int = 100,
+        min_confidence: float = 0.7,
+        nms_threshold: float = 0.3,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**{"dtype": "float32", **kwargs})
+        if config is not None:
+            bbox_std_dev = config.BBOX_STD_DEV
+            max_instances = config.DETECTION_MAX_INSTANCES
+            min_confidence = config.DETECTION_MIN_CONFIDENCE
+            nms_threshold = config.DETECTION_NMS_THRESHOLD
+        self.bbox_std_dev = [float(s) for s in bbox_std_dev]
+        self.max_instances = int(max_instances)
+        self.min_confidence = float(min_confidence or 0)
+        self.nms_threshold = float(nms_threshold)
+
+    def call(self, inputs: list[tf.Tensor]) -> tf.Tensor:
+        rois, probs, deltas, image_meta = inputs
+        meta = parse_image_meta_graph(image_meta)
+        windows = norm_boxes_graph(meta["window"], meta["image_shape"][:, :2])  # [batch, 4]
+        return tf.map_fn(
+            lambda picture: self.refine(*picture),
+            (rois, probs, deltas, windows),
+            fn_output_signature=tf.TensorSpec([self.max_instances, 6], tf.float32),
+        )
+
+    def refine(
+        self, rois: tf.Tensor, probs: tf.Tensor, deltas: tf.Tensor, window: tf.Tensor
+    ) -> tf.Tensor:
+        """One picture: [R, 4], [R, num_classes], [R, num_classes, 4], [4] -> [D, 6].
+
+        1. Take the most probable class of each region, and that class's deltas.
+        2. Apply them and cut the boxes to the window that the picture fills.
+        3. Drop background and what is less sure than `min_confidence`.
+        4. Of two of one class that overlap by more than `nms_threshold`, drop the weaker one.
+        5. Keep the `max_instances` with the highest score.
+        """
+        class_ids = tf.argmax(probs, axis=1, output_type=tf.int32)  # [R]
+        scores = tf.gather(probs, class_ids, batch_dims=1)
+        deltas = tf.gather(deltas, class_ids, batch_dims=1)  # [R, 4]
+        boxes = clip_boxes_graph(apply_box_deltas_graph(rois, deltas * self.bbox_std_dev), window)
+
+        sure = tf.where((class_ids > 0) & (scores >= self.min_confidence))[:, 0]
+        boxes, class_ids, scores = (tf.gather(x, sure) for x in (boxes, class_ids, scores))
+
+        # Instances of two classes never compete: seen from each other, they don't overlap. Greedy
+        # suppression over all of them at once then gives what a run for each class would.
+        same_class = tf.cast(class_ids[:, None] == class_ids[None], tf.float32)
+        kept = tf.image.non_max_suppression_overlaps(
+            overlaps_graph(boxes, boxes) * same_class,
+            scores,
+            self.max_instances,
+            self.nms_threshold,
+        )
+        detections = tf.concat(
+            [boxes, tf.cast(class_ids, tf.float32)[:, None], scores[:, None]], axis=1
+        )
+        return pad_rows(tf.gather(detections, kept), self.max_instances)
+
+    def compute_output_shape(self, input_shape: list[tuple]) -> tuple:
+        return (input_shape[0][0], self.max_instances, 6)
+
+    def get_config(self) -> dict[str, Any]:
+        return {
+            **super().get_config(),
+            "bbox_std_dev": self.bbox_std_dev,
+            "max_instances": self.max_instances,
+            "min_confidence": self.min_confidence,
+            "nms_threshold": self.nms_threshold,
+        }
+
+
+def refine_detections_graph(
+    rois: tf.Tensor, probs: tf.Tensor, deltas: tf.Tensor, window: tf.Tensor, config: Config
+) -> tf.Tensor:
+    """`DetectionLayer.refine` under the original's name: one picture's [D, 6]."""
+    return DetectionLayer(config).refine(rois, probs, deltas, window)

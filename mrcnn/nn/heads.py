@@ -1,0 +1,72 @@
+"""The heads: what each region is, where exactly, and which of its pixels belong to it.
+
+Shapes in this room (R: regions of a picture)
+    rois                  [batch, R, (y1, x1, y2, x2)], normalised
+    feature_maps          P2, P3, P4, P5
+    mrcnn_class_logits    [batch, R, num_classes]
+    mrcnn_class           [batch, R, num_classes], softmax
+    mrcnn_bbox            [batch, R, num_classes, (dy, dx, log(dh), log(dw))], of BBOX_STD_DEV
+    mrcnn_mask            [batch, R, 2 * pool_size, 2 * pool_size, num_classes], sigmoid
+"""
+
+import keras
+from keras import layers as KL
+
+from mrcnn.nn.layers import BatchNorm, RoiWise
+from mrcnn.nn.roi_align import PyramidROIAlign
+
+
+def fpn_classifier_graph(
+    rois: keras.KerasTensor,
+    feature_maps: list[keras.KerasTensor],
+    image_meta: keras.KerasTensor,
+    pool_size: int,
+    num_classes: int,
+    train_bn: bool | None = True,
+    fc_layers_size: int = 1024,
+) -> list[keras.KerasTensor]:
+    """Class and box of every region: [mrcnn_class_logits, mrcnn_class, mrcnn_bbox].
+
+    The two dense layers are written as convolutions, as in the weight files
+    (Lin et al. 2017, section 4.2).
+    """
+    x = PyramidROIAlign((pool_size, pool_size), name="roi_align_classifier")(
+        [rois, image_meta, *feature_maps]
+    )
+    x = RoiWise(KL.Conv2D(fc_layers_size, (pool_size, pool_size)), name="mrcnn_class_conv1")(x)
+    x = RoiWise(BatchNorm(train_bn), name="mrcnn_class_bn1")(x)
+    x = KL.Activation("relu")(x)
+    x = RoiWise(KL.Conv2D(fc_layers_size, (1, 1)), name="mrcnn_class_conv2")(x)
+    x = RoiWise(BatchNorm(train_bn), name="mrcnn_class_bn2")(x)
+    x = KL.Activation("relu")(x)
+    shared = KL.Reshape((-1, fc_layers_size), name="pool_squeeze")(x)  # [batch, R, units]
+
+    logits = RoiWise(KL.Dense(num_classes), name="mrcnn_class_logits", dtype="float32")(shared)
+    probs = KL.Activation("softmax", dtype="float32", name="mrcnn_class")(logits)
+    x = RoiWise(KL.Dense(4 * num_classes), name="mrcnn_bbox_fc", dtype="float32")(shared)
+    bbox = KL.Reshape((-1, num_classes, 4), dtype="float32", name="mrcnn_bbox")(x)
+    return [logits, probs, bbox]
+
+
+def build_fpn_mask_graph(
+    rois: keras.KerasTensor,
+    feature_maps: list[keras.KerasTensor],
+    image_meta: keras.KerasTensor,
+    pool_size: int,
+    num_classes: int,
+    train_bn: bool | None = True,
+) -> keras.KerasTensor:
+    """A mask for every region and class: mrcnn_mask (He et al. 2017, figure 4, right)."""
+    x = PyramidROIAlign((pool_size, pool_size), name="roi_align_mask")(
+        [rois, image_meta, *feature_maps]
+    )
+    for i in range(1, 5):
+        x = RoiWise(KL.Conv2D(256, (3, 3), padding="same"), name=f"mrcnn_mask_conv{i}")(x)
+        x = RoiWise(BatchNorm(train_bn), name=f"mrcnn_mask_bn{i}")(x)
+        x = KL.Activation("relu")(x)
+    x = RoiWise(
+        KL.Conv2DTranspose(256, (2, 2), strides=2, activation="relu"), name="mrcnn_mask_deconv"
+    )(x)
+    return RoiWise(
+        KL.Conv2D(num_classes, (1, 1), activation="sigmoid"), name="mrcnn_mask", dtype="float32"
+    )(x)
