@@ -1,0 +1,1 @@
+"""What is done with a built network: inference, evaluation, training."""
