@@ -1,0 +1,1 @@
+"""What the pictures of `mrcnn.visualize` are made of: pixels, outlines, labels, figures, plots."""
