@@ -27,6 +27,8 @@ def resize_image(
     max_dim: int | None = None,
     min_scale: float | None = None,
     mode: str = "square",
+    *,
+    rng: Any = random,
 ) -> tuple[np.ndarray, Window, float, Padding, Window | None]:
     """Scale a picture, keeping its aspect, and pad or crop it.
 
@@ -36,7 +38,8 @@ def resize_image(
     min_scale: scale up at least this much, whatever min_dim says.
     mode: "none": the picture as it is. "square": padded with zeros to max_dim x max_dim.
         "pad64": padded with zeros until both sides are divisible by 64. "crop": a random
-        min_dim x min_dim piece (Python's `random` chooses it).
+        min_dim x min_dim piece.
+    rng: what chooses that piece: Python's `random`, or a `random.Random`.
     Returns image (dtype unchanged), window, scale, padding, crop; see the top of this file.
     Raises ValueError for an unknown mode, or sides the mode can't work with.
     """
@@ -56,7 +59,7 @@ def resize_image(
     image = image.astype(dtype)
 
     if mode == "crop":
-        y, x = random.randint(0, height - min_dim), random.randint(0, width - min_dim)
+        y, x = rng.randint(0, height - min_dim), rng.randint(0, width - min_dim)
         image = image[y : y + min_dim, x : x + min_dim]
         return image, (0, 0, min_dim, min_dim), scale, padding, (y, x, min_dim, min_dim)
 

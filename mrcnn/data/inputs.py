@@ -14,23 +14,11 @@ from typing import Any
 import numpy as np
 
 from mrcnn.config import Config
+from mrcnn.data.augment import augment as apply_augmentation
 from mrcnn.data.dataset import Dataset
 from mrcnn.data.images import compose_image_meta, resize_image
 from mrcnn.geometry.boxes import box_deltas, compute_overlaps, extract_bboxes
 from mrcnn.geometry.masks import minimize_mask, resize_mask
-
-# imgaug's augmenters that move pixels and leave their values: safe for a mask.
-MASK_AUGMENTERS = (
-    "Sequential",
-    "SomeOf",
-    "OneOf",
-    "Sometimes",
-    "Fliplr",
-    "Flipud",
-    "CropAndPad",
-    "Affine",
-    "PiecewiseAffine",
-)
 
 
 def load_image_gt(
@@ -40,6 +28,8 @@ def load_image_gt(
     augment: bool = False,
     augmentation: Any = None,
     use_mini_mask: bool = False,
+    *,
+    rng: np.random.Generator | None = None,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """A picture and its instances, resized for the network.
 
@@ -47,10 +37,11 @@ def load_image_gt(
     which no pixel is left. 5. Compute boxes from masks, whatever the dataset's boxes are.
 
     augment: deprecated; a left-right flip at random.
-    augmentation: an imgaug augmenter, or an object with its methods to_deterministic() and
-        augment_image(image, hooks=None). Masks get only what moves pixels.
+    augmentation: a transform of `mrcnn.data.augment`, an imgaug augmenter, or an albumentations
+        Compose. Masks get only what moves pixels.
     use_mini_mask: masks cut to their boxes, of config.MINI_MASK_SHAPE. Off unless asked for, as
         in Matterport's master; the training generator passes config.USE_MINI_MASK.
+    rng: where random numbers come from; without one, NumPy's and Python's global generators.
 
     Returns
         image: [height, width, channels], dtype of the dataset's picture, not molded
@@ -60,6 +51,7 @@ def load_image_gt(
         mask: bool [height, width, num_instances] or [mini_height, mini_width, num_instances]
     Raises ValueError, naming the picture, if masks, class ids and picture don't fit together.
     """
+    dice = random if rng is None else random.Random(int(rng.integers(2**63)))
     image = dataset.load_image(image_id)
     mask, class_ids = _load_mask(dataset, image_id, image.shape)
     original_shape = image.shape
@@ -69,15 +61,18 @@ def load_image_gt(
         max_dim=config.IMAGE_MAX_DIM,
         min_scale=config.IMAGE_MIN_SCALE,
         mode=config.IMAGE_RESIZE_MODE,
+        rng=dice,
     )
     mask = resize_mask(mask, scale, padding, crop)
 
     if augment:
         warnings.warn("augment is deprecated: use augmentation.", DeprecationWarning, stacklevel=2)
-        if random.randint(0, 1):
+        if dice.randint(0, 1):
             image, mask = np.fliplr(image), np.fliplr(mask)
     if augmentation:
-        image, mask = _augment(image, mask, augmentation)
+        image, mask = apply_augmentation(
+            image, mask, augmentation, rng or np.random.default_rng(dice.getrandbits(63))
+        )
 
     # Cropping and augmentation may have moved instances out of the picture.
     visible = mask.any(axis=(0, 1))  # [num_instances]
@@ -100,13 +95,15 @@ def build_rpn_targets(
     gt_class_ids: np.ndarray,
     gt_boxes: np.ndarray,
     config: Config,
+    *,
+    rng: np.random.Generator | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Which anchors the RPN should call objects, and how to move them (Ren et al. 2015, 3.1.2).
 
     1. Negative: IoU below 0.3 with every instance, and away from crowds.
     2. Positive: the best anchors of each instance, and all with an IoU of 0.7 or more.
     3. Of both, at random, no more than RPN_TRAIN_ANCHORS_PER_IMAGE, at most half of them
-       positive; `np.random` draws, positives first.
+       positive, drawn from `rng`, or from NumPy's global generator, positives first.
 
     image_shape: not used; kept for the callers' sake.
     anchors: [num_anchors, (y1, x1, y2, x2)] in pixels; gt_class_ids: [num_instances];
@@ -132,8 +129,8 @@ def build_rpn_targets(
     rpn_match[best_iou >= 0.7] = 1
 
     wanted = config.RPN_TRAIN_ANCHORS_PER_IMAGE
-    _neutralize(rpn_match, 1, wanted // 2)
-    _neutralize(rpn_match, -1, wanted - np.count_nonzero(rpn_match == 1))
+    _neutralize(rpn_match, 1, wanted // 2, rng)
+    _neutralize(rpn_match, -1, wanted - np.count_nonzero(rpn_match == 1), rng)
 
     rpn_bbox = np.zeros((wanted, 4))
     positive = np.flatnonzero(rpn_match == 1)
@@ -144,18 +141,18 @@ def build_rpn_targets(
     return rpn_match, rpn_bbox
 
 
-def _neutralize(rpn_match: np.ndarray, kind: int, most: int) -> None:
+def _neutralize(rpn_match: np.ndarray, kind: int, most: int, rng: Any) -> None:
     """Leave at most so many anchors of a kind, chosen at random."""
     ids = np.flatnonzero(rpn_match == kind)
     if len(ids) > most:
-        rpn_match[np.random.choice(ids, len(ids) - most, replace=False)] = 0
+        rpn_match[(rng or np.random).choice(ids, len(ids) - most, replace=False)] = 0
 
 
 def _load_mask(
     dataset: Dataset, image_id: int, image_shape: Sequence[int]
 ) -> tuple[np.ndarray, np.ndarray]:
     """The dataset's masks, bool [height, width, num_instances], and int32 class ids, checked."""
-    name = _picture_name(dataset, image_id)
+    name = picture_name(dataset, image_id)
     if not hasattr(dataset, "num_classes"):
         raise ValueError(f"{name}: its dataset isn't prepared; call prepare() first.")
     mask, class_ids = dataset.load_mask(image_id)
@@ -189,39 +186,8 @@ def _load_mask(
     return mask.astype(bool), class_ids
 
 
-def _picture_name(dataset: Dataset, image_id: int) -> str:
+def picture_name(dataset: Dataset, image_id: int) -> str:
+    """A picture as messages call it: its number, source, name there and path."""
     info = dataset.image_info[image_id]
     where = dataset.image_reference(image_id) or info.get("path")
     return f"Picture {image_id} ({info['source']}.{info['id']}{f', {where}' if where else ''})"
-
-
-class _MaskHooks:
-    """imgaug's hooks, which ask for every augmenter in a tree whether to run it, for masks."""
-
-    def is_activated(self, images: Any, augmenter: Any, parents: Any, default: bool) -> bool:
-        return type(augmenter).__name__ in MASK_AUGMENTERS
-
-    def is_propagating(self, images: Any, augmenter: Any, parents: Any, default: bool) -> bool:
-        return default
-
-    def preprocess(self, images: Any, augmenter: Any, parents: Any) -> Any:
-        return images
-
-    def postprocess(self, images: Any, augmenter: Any, parents: Any) -> Any:
-        return images
-
-
-def _augment(
-    image: np.ndarray, mask: np.ndarray, augmentation: Any
-) -> tuple[np.ndarray, np.ndarray]:
-    """Augment a picture and its masks [height, width, num_instances] in the same way."""
-    fixed = augmentation.to_deterministic()  # both calls below draw the same random numbers
-    augmented = fixed.augment_image(image)
-    if mask.shape[-1]:
-        mask = fixed.augment_image(mask.astype(np.uint8), hooks=_MaskHooks()).astype(bool)
-    if augmented.shape != image.shape or mask.shape[:2] != image.shape[:2]:
-        raise ValueError(
-            f"augmentation changed the picture from {image.shape} to {augmented.shape} and its "
-            f"masks to {mask.shape}: it must keep the size (in imgaug, keep_size=True)."
-        )
-    return augmented, mask
