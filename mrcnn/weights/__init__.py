@@ -1,0 +1,1 @@
+"""Weight files: reading, writing, naming and fetching them."""

@@ -1,0 +1,148 @@
+"""What a weight file holds, and which Config fits it. Imports no TensorFlow.
+
+print(inspect_weights("mask_rcnn_coco.h5"))
+"""
+
+import json
+import math
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from mrcnn.weights.files import WeightsError, open_weights
+from mrcnn.weights.names import part_of
+
+Shapes = Mapping[tuple[str, str], tuple[int, ...]]
+
+PARTS = ("encoder", "FPN", "RPN", "class and box head", "mask head")
+
+# Config attribute -> the tensors that show it, as (layer, weight, axis); the first one there
+# counts. An attribute that no tensor depends on can't be told from a file.
+_EVIDENCE = {
+    "NUM_CLASSES": (
+        ("mrcnn_class_logits", "kernel", -1),
+        ("mrcnn_class_logits", "bias", -1),
+        ("mrcnn_mask", "kernel", -1),
+    ),
+    "TOP_DOWN_PYRAMID_SIZE": (("fpn_c5p5", "kernel", -1), ("rpn_conv_shared", "kernel", -2)),
+    "FPN_CLASSIF_FC_LAYERS_SIZE": (("mrcnn_class_conv1", "kernel", -1),),
+    "POOL_SIZE": (("mrcnn_class_conv1", "kernel", 0),),
+    "IMAGE_CHANNEL_COUNT": (("conv1", "kernel", -2),),
+}
+_STAGE_4_BLOCKS = {6: "resnet50", 23: "resnet101"}
+
+
+def config_attributes(shapes: Shapes) -> dict[str, str | int]:
+    """The Config attributes that tensors of these shapes were made with.
+
+    shapes: {(layer, weight): shape} of a file or of a model.
+    Returns only what the shapes show: BACKBONE ("resnet50" or "resnet101"; absent for any other),
+    NUM_CLASSES, TOP_DOWN_PYRAMID_SIZE, FPN_CLASSIF_FC_LAYERS_SIZE, POOL_SIZE and
+    IMAGE_CHANNEL_COUNT.
+    """
+    attributes: dict[str, str | int] = {}
+    backbone = _backbone(layer for layer, _ in shapes)
+    if backbone in _STAGE_4_BLOCKS.values():
+        attributes["BACKBONE"] = backbone
+    for name, evidence in _EVIDENCE.items():
+        for layer, weight, axis in evidence:
+            shape = shapes.get((layer, weight), ())
+            if len(shape) >= abs(axis) + (axis >= 0):
+                attributes[name] = int(shape[axis])
+                break
+    return attributes
+
+
+def anchors_per_location(shapes: Shapes) -> int | None:
+    """Anchors in each cell, which is the number of RPN_ANCHOR_RATIOS; None without an RPN."""
+    shape = shapes.get(("rpn_class_raw", "kernel"), ())
+    return int(shape[-1]) // 2 if shape else None  # a background and a foreground score each
+
+
+def _backbone(layers: Iterable[str]) -> str | None:
+    encoder = {layer for layer in layers if part_of(layer) == "encoder"}
+    blocks = {layer.split("_")[0] for layer in encoder if layer.startswith("res4")}
+    if not encoder:
+        return None
+    return _STAGE_4_BLOCKS.get(len(blocks), "other")
+
+
+@dataclass(frozen=True)
+class WeightsInfo:
+    """What a weight file holds. `str()` gives it as text, `config_attributes()` as values."""
+
+    path: Path
+    format: str
+    layers: int  # layers that own tensors
+    tensors: int
+    parameters: int
+    backbone: str | None  # resnet50 | resnet101 | other | None where there is no encoder
+    anchors_per_location: int | None
+    parts: list[str]  # those of PARTS that are there
+    attributes: dict[str, str | int] = field(default_factory=dict)
+
+    @property
+    def num_classes(self) -> int | None:
+        """Classes, background included; None for a file without heads."""
+        return self.attributes.get("NUM_CLASSES")
+
+    def config_attributes(self) -> dict[str, str | int]:
+        """Attributes to set on a Config so that the model fits this file."""
+        return dict(self.attributes)
+
+    def suggested_config(self) -> list[str]:
+        """The lines of a Config subclass that fits this file."""
+        lines = ["class FileConfig(Config):", '    NAME = "file"']
+        lines += [f"    {name} = {json.dumps(value)}" for name, value in self.attributes.items()]
+        if self.backbone == "other":
+            lines.append(
+                "    # BACKBONE: the encoder is not Matterport's ResNet; give its function."
+            )
+        if self.attributes.get("IMAGE_CHANNEL_COUNT", 3) != 3:
+            lines.append("    # MEAN_PIXEL: one value for each channel.")
+        if self.anchors_per_location not in (None, 3):
+            lines.append(f"    # RPN_ANCHOR_RATIOS: {self.anchors_per_location} values.")
+        return lines
+
+    def __str__(self) -> str:
+        absent = [part for part in PARTS if part not in self.parts]
+        rows = [
+            ("format", self.format),
+            ("tensors", f"{self.tensors:,} in {self.layers:,} layers"),
+            ("parameters", f"{self.parameters:,}"),
+            ("backbone", self.backbone or "none"),
+            ("classes", self.num_classes and f"{self.num_classes} (background included)"),
+            ("anchors a cell", self.anchors_per_location),
+            ("parts", ", ".join(self.parts) or "none of Mask R-CNN's"),
+            ("not there", ", ".join(absent)),
+        ]
+        lines = [str(self.path)]
+        lines += [f"  {name:15} {value}" for name, value in rows if value]
+        return "\n".join([*lines, "", *self.suggested_config()])
+
+
+def inspect_weights(path: str | os.PathLike) -> WeightsInfo:
+    """Say what a weight file holds, from its names and shapes; no tensor is read.
+
+    Raises WeightsNotFoundError and WeightsError as `open_weights` does, and WeightsError for a
+    file without any tensor.
+    """
+    with open_weights(path) as file:
+        shapes = {key: tensor.shape for key, tensor in file.tensors.items()}
+        path, format = file.path, file.format
+    if not shapes:
+        raise WeightsError(f"{path} holds no tensors at all: it was saved from an empty model.")
+    layers = {layer for layer, _ in shapes}
+    there = {part_of(layer) for layer in layers}
+    return WeightsInfo(
+        path=path,
+        format=format,
+        layers=len(layers),
+        tensors=len(shapes),
+        parameters=sum(math.prod(shape) for shape in shapes.values()),
+        backbone=_backbone(layers),
+        anchors_per_location=anchors_per_location(shapes),
+        parts=[part for part in PARTS if part in there],
+        attributes=config_attributes(shapes),
+    )

@@ -1,0 +1,65 @@
+"""Writing the layout of Matterport's files, that of Keras 2.0.
+
+root        attributes layer_names, backend, keras_version
+/<layer>    a group for each layer, attribute weight_names (empty for a layer without weights)
+/<layer>/<layer>/kernel:0    the tensors; a weight's name has its layer's name in it
+"""
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+from mrcnn.weights.files import WeightsError
+
+# HDF5 keeps at most 64 KB of attributes with an object; Keras splits longer lists at this size.
+_ATTRIBUTE_LIMIT = 64512
+
+
+def write_weights(
+    path: str | os.PathLike, layers: Iterable[tuple[str, Iterable[tuple[str, np.ndarray]]]]
+) -> None:
+    """Write tensors as a Keras 2 weight file, all of it or nothing.
+
+    layers: (group, [(weight name such as "conv1/kernel:0", array)]) in the order of the file.
+    The file appears at `path` only when it is complete; whatever was there stays until then.
+    Raises WeightsError where the folder doesn't exist.
+    """
+    path = Path(path)
+    if not path.parent.is_dir():
+        raise WeightsError(f"can't save {path}: there is no folder {path.parent}. Create it first.")
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with h5py.File(unfinished, "w") as file:
+            names = []
+            for layer, tensors in layers:
+                names.append(layer)
+                _write_layer(file.create_group(layer), tensors)
+            _write_names(file, "layer_names", names)
+            file.attrs["backend"] = np.bytes_(b"tensorflow")
+            file.attrs["keras_version"] = np.bytes_(b"2.0.8")
+        os.replace(unfinished, path)
+    except BaseException:
+        unfinished.unlink(missing_ok=True)
+        raise
+
+
+def _write_layer(group: h5py.Group, tensors: Iterable[tuple[str, np.ndarray]]) -> None:
+    names = []
+    for name, values in tensors:
+        group.create_dataset(name, data=np.asarray(values, np.float32))
+        names.append(name)
+    _write_names(group, "weight_names", names)
+
+
+def _write_names(item: h5py.Group, attribute: str, names: list[str]) -> None:
+    # NOTE: no names make an array of float64, as in every file of Keras 2.
+    values = np.array([name.encode() for name in names])
+    if values.nbytes <= _ATTRIBUTE_LIMIT:
+        item.attrs[attribute] = values
+        return
+    pieces = -(-values.nbytes // _ATTRIBUTE_LIMIT)
+    for index, piece in enumerate(np.array_split(values, pieces)):
+        item.attrs[f"{attribute}{index}"] = piece
