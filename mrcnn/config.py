@@ -18,7 +18,8 @@ from typing import Any
 import numpy as np
 
 RESIZE_MODES = ("none", "square", "pad64", "crop")
-BACKBONES = ("resnet50", "resnet101")
+BACKBONES = ("resnet18_half", "resnet18", "resnet50", "resnet101")
+SCHEDULES = ("constant", "cosine", "step")
 
 
 class ConfigError(ValueError):
@@ -56,11 +57,13 @@ class Config:
     VALIDATION_STEPS = 50  # batches of validation after each epoch
 
     # -- Backbone and pyramid ---------------------------------------------------------------
-    BACKBONE = "resnet101"  # resnet50 | resnet101 | f(image, stage5, train_bn) -> [C1, .., C5]
+    BACKBONE = "resnet101"  # resnet50 | resnet101 | resnet18 | resnet18_half | a function
     COMPUTE_BACKBONE_SHAPE = None  # f(image_shape) -> [[h, w]] of P2..P6; None: from the strides
     BACKBONE_STRIDES = [4, 8, 16, 32, 64]  # pixels between two cells of P2..P6
     FPN_CLASSIF_FC_LAYERS_SIZE = 1024  # units of the two dense layers of the box head
     TOP_DOWN_PYRAMID_SIZE = 256  # channels of every pyramid level
+    RPN_CONV_CHANNELS = 512  # of the proposal network's shared convolution
+    MASK_CONV_CHANNELS = 256  # of the mask head's convolutions
 
     NUM_CLASSES = 1  # background included: 1 + your own
 
@@ -113,6 +116,18 @@ class Config:
     USE_RPN_ROIS = True  # False: train the heads on regions that the generator makes up
     TRAIN_BN = False  # False: batch norm frozen (small batches); None: trained; True: always on
     GRADIENT_CLIP_NORM = 5.0  # bound on the global norm of all gradients
+
+    # -- Training, beyond the original; the defaults change nothing -----------------------------
+    SEED = None  # settles shuffling, augmentation and sampling; None: drawn anew
+    TRAIN_ON_EMPTY_IMAGES = False  # True: pictures without instances count as background
+    LEARNING_RATE_SCHEDULE = "constant"  # constant | cosine (to 0) | step (a tenth at 2/3, 8/9)
+    WARMUP_STEPS = 0  # batches over which the learning rate grows from 0
+    ACCUMULATE_GRADIENTS = 1  # batches added up before the weights move
+    MIXED_PRECISION = False  # True: float16 convolutions; for GPUs
+    KEEP_CHECKPOINTS = 0  # only the newest so many stay on disk; 0: all
+    SAVE_BEST_ONLY = False  # True: keep only the checkpoint with the lowest validation loss
+    EARLY_STOPPING_PATIENCE = 0  # stop after so many epochs without a lower one; 0: never
+    VALIDATION_AP_EVERY = 0  # epochs between two measurements of COCO mask AP; 0: never
 
     # -- Computed ---------------------------------------------------------------------------
     BATCH_SIZE = _Computed(
@@ -264,6 +279,8 @@ _WHOLE_NUMBERS = {
     "IMAGE_MAX_DIM": 1,
     "FPN_CLASSIF_FC_LAYERS_SIZE": 1,
     "TOP_DOWN_PYRAMID_SIZE": 1,
+    "RPN_CONV_CHANNELS": 1,
+    "MASK_CONV_CHANNELS": 1,
     "RPN_ANCHOR_STRIDE": 1,
     "PRE_NMS_LIMIT": 1,
     "POST_NMS_ROIS_INFERENCE": 1,
@@ -309,6 +326,11 @@ def _training_mistakes(config: Config) -> list[str]:
         mistakes.append(
             f"MASK_SHAPE is {list(config.MASK_SHAPE)} and MASK_POOL_SIZE {config.MASK_POOL_SIZE}: "
             f"the mask head doubles its grid, so MASK_SHAPE must be [{side}, {side}]."
+        )
+    if config.LEARNING_RATE_SCHEDULE not in SCHEDULES:
+        mistakes.append(
+            f"LEARNING_RATE_SCHEDULE is {config.LEARNING_RATE_SCHEDULE!r}: it must be one of "
+            f"{', '.join(SCHEDULES)}."
         )
     unknown = set(config.LOSS_WEIGHTS) - set(Config.LOSS_WEIGHTS)
     if unknown:

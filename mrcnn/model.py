@@ -9,11 +9,10 @@ detections. This file holds the wiring and the names that scripts import from it
 the graph lives in `mrcnn.nn`.
 """
 
-import datetime
 import os
-import re
 from collections import OrderedDict
 from collections.abc import Sequence
+from typing import Any
 
 import keras
 import numpy as np
@@ -21,6 +20,8 @@ import tensorflow as tf
 from keras import layers as KL
 
 from mrcnn.config import Config
+from mrcnn.data.dataset import Dataset
+from mrcnn.data.generator import DataGenerator, data_generator
 from mrcnn.data.images import (
     compose_image_meta,
     mold_image,
@@ -63,13 +64,14 @@ from mrcnn.nn.proposals import ProposalLayer, ProposalStep
 from mrcnn.nn.roi_align import PyramidROIAlign
 from mrcnn.nn.rpn import build_rpn_model, rpn_graph, rpn_over_pyramid
 from mrcnn.nn.targets import DetectionTargetLayer, PositiveRois, detection_targets_graph
-from mrcnn.run import infer
-from mrcnn.run.keras_model import KerasModel
-from mrcnn.weights import layout
+from mrcnn.run import checkpoints, infer, train
+from mrcnn.run.keras_model import KerasModel, TrainingModel
+from mrcnn.weights import download, layout
 
 # The names that scripts import from here.
 __all__ = [
     "BatchNorm",
+    "DataGenerator",
     "DetectionLayer",
     "DetectionTargetLayer",
     "MaskRCNN",
@@ -87,6 +89,7 @@ __all__ = [
     "compose_image_meta",
     "compute_backbone_shapes",
     "conv_block",
+    "data_generator",
     "denorm_boxes_graph",
     "detection_targets_graph",
     "fpn_classifier_graph",
@@ -190,50 +193,95 @@ class MaskRCNN:
         layout.save_weights(self.keras_model, filepath)
 
     def find_last(self) -> str:
-        """The path of the last checkpoint of the last run that has one.
+        """The path of the last checkpoint of the newest run of config.NAME that has one.
 
-        Raises FileNotFoundError where there is no run of this config's NAME, or no checkpoint.
+        Raises FileNotFoundError where there is none.
         """
-        pattern = re.compile(re.escape(self._name()) + r"\d{8}T\d{4}")
-        names = os.listdir(self.model_dir) if os.path.isdir(self.model_dir) else []
-        runs = sorted((name for name in names if pattern.match(name)), reverse=True)
-        for run in runs:
-            folder = os.path.join(self.model_dir, run)
-            checkpoints = sorted(
-                name
-                for name in os.listdir(folder)
-                if name.startswith("mask_rcnn") and name.endswith(".h5")
-            )
-            if checkpoints:
-                return os.path.join(folder, checkpoints[-1])
-        what = f"holds no run named {self._name()}<date>" if not runs else "has no checkpoint yet"
-        raise FileNotFoundError(
-            f"Could not find weight files under {self.model_dir}: it {what}. Train first, or give "
-            "the path of a weight file to load_weights()."
-        )
+        return checkpoints.find_last(self.model_dir, self.config)
 
     def set_log_dir(self, model_path: str | os.PathLike | None = None) -> None:
-        """Set the log folder, the names of the checkpoints and the epoch to go on from.
+        """Set log_dir, checkpoint_path and epoch.
 
         model_path: a checkpoint written by training: its run goes on in its own folder, after its
-        epoch. Any other path starts a new run, named by the time.
+        epoch. Any other path begins a new run, named by the time.
         """
-        self.epoch = 0
-        now = datetime.datetime.now()
-        match = re.search(
-            r"[/\\][^/\\]+?(\d{8}T\d{4})[/\\]mask_rcnn_[^/\\]+?(\d{4})\.h5$",
-            os.path.abspath(model_path) if model_path else "",
-        )
-        if match:
-            now = datetime.datetime.strptime(match.group(1), "%Y%m%dT%H%M")
-            self.epoch = int(match.group(2))
-        self.log_dir = os.path.join(self.model_dir, f"{self._name()}{now:%Y%m%dT%H%M}")
-        self.checkpoint_path = os.path.join(
-            self.log_dir, f"mask_rcnn_{self._name()}_{{epoch:04d}}.h5"
-        )
+        log = checkpoints.log_dir(self.model_dir, self.config, model_path)
+        self.log_dir, self.checkpoint_path, self.epoch = log.folder, log.checkpoint, log.epoch
 
-    def _name(self) -> str:
-        return str(self.config.NAME or "unnamed").lower()
+    def get_imagenet_weights(self) -> str:
+        """Path of Keras's ImageNet weights for the backbone, downloaded where they aren't yet."""
+        backbone = self.config.BACKBONE
+        return download.weights_path("imagenet", "resnet50" if callable(backbone) else backbone)
+
+    # -- Training ---------------------------------------------------------------------------
+
+    def compile(self, learning_rate: Any, momentum: float) -> None:
+        """Get the model ready to train: optimiser, losses and their weights.
+
+        learning_rate: a number or a Keras schedule. A second call begins anew; nothing adds up.
+        """
+        self._require("training", "compile")
+        self.keras_model.prepare(self.config.LOSS_WEIGHTS, self.config.WEIGHT_DECAY)
+        optimizer = train.make_optimizer(self.config, learning_rate, momentum)
+        self.keras_model.compile(optimizer=optimizer, jit_compile=False)
+
+    def set_trainable(
+        self,
+        layer_regex: str,
+        keras_model: keras.Model | None = None,
+        indent: int = 0,
+        verbose: int = 1,
+    ) -> None:
+        """Let the layers train whose whole name matches a regular expression, freeze the rest."""
+        layers = train.set_trainable(keras_model or self.keras_model, layer_regex)
+        if verbose:
+            log("Selecting layers to train")
+            for layer in layers:
+                log(f"{' ' * indent}{layer.name:20}   ({type(layer).__name__})")
+
+    def train(
+        self,
+        train_dataset: Dataset,
+        val_dataset: Dataset | None,
+        learning_rate: float,
+        epochs: int,
+        layers: str,
+        augmentation: Any = None,
+        custom_callbacks: Sequence[keras.callbacks.Callback] | None = None,
+        no_augmentation_sources: Sequence[str] | None = None,
+    ) -> keras.callbacks.History:
+        """Train up to an epoch, writing a checkpoint after each.
+
+        train_dataset, val_dataset: prepared datasets; val_dataset may be None.
+        epochs: the number of the last epoch, counted from the first run on: after stages of 20
+            and 20 epochs, a third one of 10 is asked for with epochs=50.
+        layers: heads | 3+ | 4+ | 5+ | all, where 4+ is the heads and the backbone from stage 4
+            on; or a regular expression of whole layer names.
+        augmentation: see `mrcnn.data.augment`; imgaug and albumentations work too.
+        no_augmentation_sources: pictures of these sources stay as they are.
+
+        Returns Keras's History. Raises TrainingDiverged at a loss that is no number, ValueError
+        for data that don't fit together, naming the picture. Ctrl-C and SIGTERM save first.
+        """
+        self._require("training", "train")
+        self.set_trainable(train.LAYERS.get(layers, layers), verbose=0)
+        log(f"\nStarting at epoch {self.epoch}. LR={learning_rate}\n")
+        log(f"Checkpoint Path: {self.checkpoint_path}")
+        history = train.fit(
+            self.keras_model,
+            self.config,
+            checkpoints.LogDir(self.log_dir, self.checkpoint_path, self.epoch),
+            lambda rate: self.compile(rate, self.config.LEARNING_MOMENTUM),
+            train_dataset,
+            val_dataset,
+            learning_rate,
+            epochs,
+            augmentation,
+            custom_callbacks,
+            no_augmentation_sources,
+        )
+        self.epoch = max(self.epoch, epochs)
+        return history
 
     # -- Inference --------------------------------------------------------------------------
 
@@ -253,7 +301,7 @@ class MaskRCNN:
         Raises ValueError, naming the picture, before any picture is worked on. `BATCH_SIZE`
         pictures go through the network at a time; the last batch may be smaller.
         """
-        self._require_inference("detect")
+        self._require("inference", "detect")
         images = [
             infer.check_picture(image, self.config, f"picture {i} of {len(images)}")
             for i, image in enumerate(images, start=1)
@@ -281,7 +329,7 @@ class MaskRCNN:
 
         molded_images: [batch, height, width, channels]; image_metas: [batch, 12 + num_classes].
         """
-        self._require_inference("detect_molded")
+        self._require("inference", "detect_molded")
         molded_images, image_metas = np.asarray(molded_images), np.asarray(image_metas)
         if verbose:
             log(f"Processing {len(molded_images)} images")
@@ -374,11 +422,11 @@ class MaskRCNN:
             results.append({"rois": rois, "class_ids": class_ids, "scores": scores, "masks": masks})
         return results
 
-    def _require_inference(self, what: str) -> None:
-        if self.mode != "inference":
+    def _require(self, mode: str, what: str) -> None:
+        if self.mode != mode:
             raise RuntimeError(
-                f'{what}() needs MaskRCNN(mode="inference", ...), and this one was made with '
-                f'mode="{self.mode}". Build one for inference and load the same weights into it.'
+                f'{what}() needs MaskRCNN(mode="{mode}", ...), and this one was made with '
+                f'mode="{self.mode}". Build one for {mode} and load the same weights into it.'
             )
 
     # -- Looking inside ---------------------------------------------------------------------
@@ -492,6 +540,7 @@ def build_inference(config: Config) -> KerasModel:
         config.MASK_POOL_SIZE,
         config.NUM_CLASSES,
         train_bn=config.TRAIN_BN,
+        channels=config.MASK_CONV_CHANNELS,
     )
     return KerasModel(
         [image, image_meta, anchors],
@@ -500,7 +549,7 @@ def build_inference(config: Config) -> KerasModel:
     )
 
 
-def build_training(config: Config) -> KerasModel:
+def build_training(config: Config) -> TrainingModel:
     """The graph with the targets and the losses of training.
 
     Inputs, in the original's order: input_image, input_image_meta, input_rpn_match,
@@ -558,6 +607,7 @@ def build_training(config: Config) -> KerasModel:
         config.MASK_POOL_SIZE,
         config.NUM_CLASSES,
         train_bn=config.TRAIN_BN,
+        channels=config.MASK_CONV_CHANNELS,
     )
     active_class_ids = image_meta[:, 12:]
     losses = [
@@ -569,7 +619,7 @@ def build_training(config: Config) -> KerasModel:
     ]
     predictions = [rpn_class_logits, rpn_class, rpn_bbox]
     predictions += [mrcnn_class_logits, mrcnn_class, mrcnn_bbox, mrcnn_mask, rpn_rois, rois]
-    return KerasModel(inputs, predictions + losses, name="mask_rcnn")
+    return TrainingModel(inputs, predictions + losses, name="mask_rcnn")
 
 
 def build_features_and_rpn(
@@ -579,6 +629,9 @@ def build_features_and_rpn(
     stages = build_backbone(image, config)
     feature_maps = fpn_graph(stages, config.TOP_DOWN_PYRAMID_SIZE)
     rpn = build_rpn_model(
-        config.RPN_ANCHOR_STRIDE, len(config.RPN_ANCHOR_RATIOS), config.TOP_DOWN_PYRAMID_SIZE
+        config.RPN_ANCHOR_STRIDE,
+        len(config.RPN_ANCHOR_RATIOS),
+        config.TOP_DOWN_PYRAMID_SIZE,
+        config.RPN_CONV_CHANNELS,
     )
     return feature_maps, rpn_over_pyramid(feature_maps, rpn)

@@ -14,6 +14,7 @@ from mrcnn.config import Config, function_of
 from mrcnn.nn.layers import BatchNorm
 
 STAGE4_BLOCKS = {"resnet50": 6, "resnet101": 23}
+BASIC_WIDTHS = {"resnet18": 64, "resnet18_half": 32}
 
 
 def build_backbone(input_image: keras.KerasTensor, config: Config) -> list[keras.KerasTensor]:
@@ -41,20 +42,30 @@ def resnet_graph(
     stage5: bool = False,
     train_bn: bool | None = True,
 ) -> list[keras.KerasTensor | None]:
-    """ResNet-50 or ResNet-101 (He et al. 2016, table 1): [C1, C2, C3, C4, C5].
+    """A residual network (He et al. 2016, table 1): [C1, C2, C3, C4, C5].
 
-    input_image: [batch, height, width, channels]; architecture: resnet50 | resnet101.
+    input_image: [batch, height, width, channels].
+    architecture: resnet50 | resnet101; or, small enough for a CPU, resnet18 | resnet18_half,
+        whose blocks are two 3x3 convolutions, and whose half has half the channels.
     stage5: False leaves C5 out (None). train_bn: see `BatchNorm`.
     """
-    if architecture not in STAGE4_BLOCKS:
+    if architecture not in {**STAGE4_BLOCKS, **BASIC_WIDTHS}:
         raise ValueError(
-            f"architecture is {architecture!r}: it must be one of {', '.join(STAGE4_BLOCKS)}."
+            f"architecture is {architecture!r}: it must be one of "
+            f"{', '.join([*STAGE4_BLOCKS, *BASIC_WIDTHS])}."
         )
+    width = BASIC_WIDTHS.get(architecture, 64)
     x = KL.ZeroPadding2D((3, 3))(input_image)
-    x = KL.Conv2D(64, (7, 7), strides=(2, 2), name="conv1", use_bias=True)(x)
+    x = KL.Conv2D(width, (7, 7), strides=(2, 2), name="conv1", use_bias=True)(x)
     x = BatchNorm(train_bn, name="bn_conv1")(x)
     x = KL.Activation("relu")(x)
     C1 = x = KL.MaxPooling2D((3, 3), strides=(2, 2), padding="same")(x)
+    if architecture in BASIC_WIDTHS:
+        C2 = x = _basic_stage(x, 2, width, train_bn, strides=(1, 1))
+        C3 = x = _basic_stage(x, 3, 2 * width, train_bn)
+        C4 = x = _basic_stage(x, 4, 4 * width, train_bn)
+        C5 = _basic_stage(x, 5, 8 * width, train_bn) if stage5 else None
+        return [C1, C2, C3, C4, C5]
     C2 = x = _stage(x, 2, [64, 64, 256], 3, train_bn, strides=(1, 1))
     C3 = x = _stage(x, 3, [128, 128, 512], 4, train_bn)
     C4 = x = _stage(x, 4, [256, 256, 1024], STAGE4_BLOCKS[architecture], train_bn)
@@ -103,6 +114,26 @@ def conv_block(
     shortcut = BatchNorm(train_bn, name=f"bn{name}")(shortcut)
     x = KL.Add()([x, shortcut])
     return KL.Activation("relu", name=f"res{stage}{block}_out")(x)
+
+
+def _basic_stage(x, stage: int, filters: int, train_bn, strides=(2, 2)):
+    """Two blocks of two 3x3 convolutions (He et al. 2016, figure 5, left)."""
+    for block in "ab":
+        first = strides if block == "a" else (1, 1)
+        shortcut = x
+        if first != (1, 1) or x.shape[-1] != filters:
+            name = f"{stage}{block}_branch1"
+            shortcut = KL.Conv2D(filters, (1, 1), strides=first, name=f"res{name}")(x)
+            shortcut = BatchNorm(train_bn, name=f"bn{name}")(shortcut)
+        name = f"{stage}{block}_branch2"
+        x = KL.Conv2D(filters, 3, strides=first, padding="same", name=f"res{name}a")(x)
+        x = BatchNorm(train_bn, name=f"bn{name}a")(x)
+        x = KL.Activation("relu")(x)
+        x = KL.Conv2D(filters, 3, padding="same", name=f"res{name}b")(x)
+        x = BatchNorm(train_bn, name=f"bn{name}b")(x)
+        x = KL.Add()([x, shortcut])
+        x = KL.Activation("relu", name=f"res{stage}{block}_out")(x)
+    return x
 
 
 def _branch2(x, kernel_size, filters, stage, block, strides, use_bias, train_bn):

@@ -55,17 +55,21 @@ def build_fpn_mask_graph(
     pool_size: int,
     num_classes: int,
     train_bn: bool | None = True,
+    channels: int = 256,
 ) -> keras.KerasTensor:
-    """A mask for every region and class: mrcnn_mask (He et al. 2017, figure 4, right)."""
+    """A mask for every region and class: mrcnn_mask (He et al. 2017, figure 4, right).
+
+    channels: of the convolutions, `config.MASK_CONV_CHANNELS`.
+    """
     x = PyramidROIAlign((pool_size, pool_size), name="roi_align_mask")(
         [rois, image_meta, *feature_maps]
     )
     for i in range(1, 5):
-        x = RoiWise(KL.Conv2D(256, (3, 3), padding="same"), name=f"mrcnn_mask_conv{i}")(x)
+        x = RoiWise(KL.Conv2D(channels, (3, 3), padding="same"), name=f"mrcnn_mask_conv{i}")(x)
         x = RoiWise(BatchNorm(train_bn), name=f"mrcnn_mask_bn{i}")(x)
         x = KL.Activation("relu")(x)
     x = RoiWise(
-        KL.Conv2DTranspose(256, (2, 2), strides=2, activation="relu"), name="mrcnn_mask_deconv"
+        KL.Conv2DTranspose(channels, (2, 2), strides=2, activation="relu"), name="mrcnn_mask_deconv"
     )(x)
     return RoiWise(
         KL.Conv2D(num_classes, (1, 1), activation="sigmoid"), name="mrcnn_mask", dtype="float32"

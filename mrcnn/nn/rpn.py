@@ -12,11 +12,17 @@ from keras import layers as KL
 
 
 def rpn_graph(
-    feature_map: keras.KerasTensor, anchors_per_location: int, anchor_stride: int
+    feature_map: keras.KerasTensor,
+    anchors_per_location: int,
+    anchor_stride: int,
+    channels: int = 512,
 ) -> list[keras.KerasTensor]:
-    """One level's [rpn_class_logits, rpn_class, rpn_bbox] (Ren et al. 2015, figure 3)."""
+    """One level's [rpn_class_logits, rpn_class, rpn_bbox] (Ren et al. 2015, figure 3).
+
+    channels: of the shared convolution, `config.RPN_CONV_CHANNELS`.
+    """
     shared = KL.Conv2D(
-        512,
+        channels,
         (3, 3),
         padding="same",
         activation="relu",
@@ -32,13 +38,15 @@ def rpn_graph(
     return [rpn_class_logits, rpn_class, rpn_bbox]
 
 
-def build_rpn_model(anchor_stride: int, anchors_per_location: int, depth: int) -> keras.Model:
+def build_rpn_model(
+    anchor_stride: int, anchors_per_location: int, depth: int, channels: int = 512
+) -> keras.Model:
     """The network as a model of its own, so that all levels share its weights.
 
-    depth: channels of the feature map. Outputs as `rpn_graph`.
+    depth: channels of the feature map; channels, outputs: as in `rpn_graph`.
     """
     feature_map = KL.Input(shape=(None, None, depth), name="input_rpn_feature_map")
-    outputs = rpn_graph(feature_map, anchors_per_location, anchor_stride)
+    outputs = rpn_graph(feature_map, anchors_per_location, anchor_stride, channels)
     return keras.Model([feature_map], outputs, name="rpn_model")
 
 

@@ -55,7 +55,7 @@ class DetectionTargetLayer(keras.layers.Layer):
         self.mask_shape = tuple(int(side) for side in mask_shape)
         self.use_mini_mask = bool(use_mini_mask)
         self.seed = seed
-        self._seeds = keras.random.SeedGenerator(seed)
+        self.seed_generator = keras.random.SeedGenerator(seed)
 
     @property
     def max_positives(self) -> int:
@@ -81,7 +81,7 @@ class DetectionTargetLayer(keras.layers.Layer):
 
     def rank(self, shape: tf.Tensor) -> tf.Tensor:
         """A random number for each proposal [batch, R]: the lowest are chosen."""
-        return keras.random.uniform(shape, seed=self._seeds)
+        return keras.random.uniform(shape, seed=self.seed_generator)
 
     def targets_of_picture(
         self,

@@ -81,7 +81,7 @@ def _check_values(image: np.ndarray, config: Config, which: str) -> np.ndarray:
         raise ValueError(f"{which} holds NaN or infinite values: replace them first.")
     # Who set MEAN_PIXEL to another range trained on pictures of that range.
     mean = float(np.max(config.MEAN_PIXEL))
-    if image.dtype.kind == "f" and 0 <= low and high <= 1 and high > 0 and 1 < mean <= 255:
+    if image.dtype.kind == "f" and low >= 0 and high <= 1 and high > 0 and 1 < mean <= 255:
         warnings.warn(
             f"{which} holds values of 0..1: taken times 255, the range that the network knows.",
             stacklevel=4,

@@ -4,8 +4,17 @@ import os
 from typing import Any
 
 import keras
+import tensorflow as tf
 
 from mrcnn.weights.layout import LoadReport, load_weights, save_weights
+
+LOSS_NAMES = (
+    "rpn_class_loss",
+    "rpn_bbox_loss",
+    "mrcnn_class_loss",
+    "mrcnn_bbox_loss",
+    "mrcnn_mask_loss",
+)
 
 
 @keras.saving.register_keras_serializable(package="mrcnn")
@@ -19,7 +28,7 @@ class KerasModel(keras.Model):
 
     def save_weights(self, filepath: str | os.PathLike, *args: Any, **kwargs: Any) -> None:
         """Write all weights; `overwrite` and `save_format` of old Keras are accepted."""
-        if is_keras_path(filepath):
+        if str(filepath).endswith((".weights.h5", ".weights.json")):
             kwargs.pop("save_format", None)
             return super().save_weights(filepath, *args, **kwargs)
         save_weights(self, filepath)
@@ -28,17 +37,78 @@ class KerasModel(keras.Model):
         self, filepath: str | os.PathLike, *args: Any, **kwargs: Any
     ) -> LoadReport | None:
         """Read weights by name, whatever program wrote them; see `MaskRCNN.load_weights`."""
-        return load_weights(
-            self,
-            filepath,
-            exclude=kwargs.get("exclude"),
-            by_name=kwargs.get("by_name", False) or kwargs.get("skip_mismatch", False),
-        )
+        by_name = kwargs.get("by_name", False) or kwargs.get("skip_mismatch", False)
+        return load_weights(self, filepath, exclude=kwargs.get("exclude"), by_name=by_name)
 
     def _make_predict_function(self) -> None:
         """Keras 2 wanted this called before a model was used from another thread; now nothing."""
 
 
-def is_keras_path(filepath: str | os.PathLike) -> bool:
-    """True for the names that Keras 3 saves under itself."""
-    return str(filepath).endswith((".weights.h5", ".keras", ".weights.json"))
+@keras.saving.register_keras_serializable(package="mrcnn")
+class TrainingModel(KerasModel):
+    """A model whose last five outputs are the losses; it trains on inputs alone.
+
+    `fit`, `train_on_batch(inputs, return_dict=True)` and `test_on_batch` report the five losses
+    by name, "l2", and "loss", which is their weighted sum with l2.
+
+    loss_weights, weight_decay: set by `prepare`.
+    batch_image_ids: ids of the pictures of the last batch, from its image metas.
+    """
+
+    def prepare(self, loss_weights: dict[str, float], weight_decay: float) -> None:
+        """Set how the losses add up. A second call replaces the first."""
+        self.loss_weights = {name: float(loss_weights.get(name, 1.0)) for name in LOSS_NAMES}
+        self.weight_decay = float(weight_decay)
+        self.trackers = {
+            name: keras.metrics.Mean(name=name) for name in ("loss", *LOSS_NAMES, "l2")
+        }
+        self.batch_image_ids = tf.Variable(
+            tf.zeros([0]), shape=[None], trainable=False, name="batch_image_ids"
+        )
+
+    @property
+    def metrics(self) -> list[keras.metrics.Metric]:
+        return list(self.trackers.values()) if "trackers" in self.__dict__ else []
+
+    def losses_by_name(self, inputs: tuple, training: bool) -> dict[str, tf.Tensor]:
+        """ "loss", the five losses and "l2", each a scalar."""
+        outputs = self(inputs, training=training)
+        losses = dict(zip(LOSS_NAMES, outputs[-len(LOSS_NAMES) :]))
+        l2 = self.l2()
+        total = sum(self.loss_weights[name] * loss for name, loss in losses.items()) + l2
+        return {"loss": total, **losses, "l2": l2}
+
+    def l2(self) -> tf.Tensor:
+        """Weight decay over what is being trained, batch norm's scale and shift left out.
+
+        NOTE: the mean of each tensor's squares counts, not their sum, as in the original.
+        """
+        decayed = [w for w in self.trainable_weights if w.name not in ("gamma", "beta")]
+        means = [tf.reduce_mean(tf.square(tf.cast(w, tf.float32))) for w in decayed]
+        return self.weight_decay * tf.add_n(means) if means else tf.constant(0.0)
+
+    def train_step(self, data: Any) -> dict[str, tf.Tensor]:
+        inputs, _, _ = keras.utils.unpack_x_y_sample_weight(data)
+        with tf.GradientTape() as tape:
+            losses = self.losses_by_name(inputs, training=True)
+            # Every replica adds its gradients to the others', so each takes its share.
+            replicas = tf.distribute.get_strategy().num_replicas_in_sync
+            scaled = self.optimizer.scale_loss(losses["loss"] / replicas)
+        weights = self.trainable_weights
+        gradients = tape.gradient(scaled, weights)
+        self.optimizer.apply_gradients(
+            (gradient, weight)
+            for gradient, weight in zip(gradients, weights)
+            if gradient is not None
+        )
+        self.batch_image_ids.assign(tf.cast(inputs[1][:, 0], tf.float32))
+        return self._track(losses)
+
+    def test_step(self, data: Any) -> dict[str, tf.Tensor]:
+        inputs, _, _ = keras.utils.unpack_x_y_sample_weight(data)
+        return self._track(self.losses_by_name(inputs, training=False))
+
+    def _track(self, losses: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        for name, loss in losses.items():
+            self.trackers[name].update_state(loss)
+        return {name: tracker.result() for name, tracker in self.trackers.items()}
