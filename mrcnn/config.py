@@ -11,6 +11,7 @@ Pixels are pixels of the resized picture that enters the network.
 
 import difflib
 import inspect
+import json
 import warnings
 from collections.abc import Callable
 from typing import Any
@@ -153,6 +154,15 @@ class Config:
         """All values by name, in alphabetical order, computed and own ones included."""
         return {name: getattr(self, name) for name in _public_names(self)}
 
+    def hyper_parameters(self) -> dict[str, Any]:
+        """The values that JSON can hold of the attributes that `Config` itself has.
+
+        They travel inside a checkpoint, so that it can be used without the program that made it.
+        """
+        values = {name: getattr(self, name) for name in hyper_parameter_names()}
+        plain = {name: _plain(value) for name, value in values.items()}
+        return {name: value for name, value in plain.items() if value is not _NOT_PLAIN}
+
     def validate(self, mode: str = "inference") -> None:
         """Refuse values with which no network can be built.
 
@@ -183,6 +193,29 @@ class Config:
                     f"did you mean {close[0]}? (An attribute of your own may have any name.)",
                     stacklevel=3,
                 )
+
+
+def hyper_parameter_names() -> list[str]:
+    """The attributes of `Config` that are set, not computed, in the order above."""
+    return [
+        name
+        for name, value in vars(Config).items()
+        if name.isupper() and not isinstance(value, _Computed)
+    ]
+
+
+_NOT_PLAIN = object()
+
+
+def _plain(value: Any) -> Any:
+    """A value as JSON takes it, or _NOT_PLAIN."""
+    if isinstance(value, np.ndarray | np.generic):
+        value = value.tolist()
+    try:
+        json.dumps(value)
+    except (TypeError, ValueError):
+        return _NOT_PLAIN
+    return value
 
 
 def function_of(config: Config, name: str) -> Callable | None:
@@ -236,7 +269,9 @@ def _input_mistakes(config: Config) -> list[str]:
                 f"must be divisible by 64, for it is halved six times. Near {side} are {near}."
             )
     mean = np.atleast_1d(config.MEAN_PIXEL)
-    if mean.size not in (1, config.IMAGE_CHANNEL_COUNT):
+    if mean.dtype.kind not in "iuf":
+        mistakes.append(f"MEAN_PIXEL is {config.MEAN_PIXEL!r}: it must be numbers, one a channel.")
+    elif mean.size not in (1, config.IMAGE_CHANNEL_COUNT):
         mistakes.append(
             f"MEAN_PIXEL has {mean.size} values and IMAGE_CHANNEL_COUNT is "
             f"{config.IMAGE_CHANNEL_COUNT}: give one value for each channel."
@@ -255,8 +290,13 @@ def _anchor_mistakes(config: Config) -> list[str]:
         )
     elif len(strides) != 5:
         mistakes.append(f"BACKBONE_STRIDES has {len(strides)} entries: the pyramid is P2..P6, 5.")
+    for name, values in (("RPN_ANCHOR_SCALES", scales), ("BACKBONE_STRIDES", strides)):
+        values = np.ravel(values)
+        if values.dtype.kind not in "iuf" or (values <= 0).any():
+            mistakes.append(f"{name} is {values.tolist()!r}: it must be positive numbers.")
     ratios = np.ravel(config.RPN_ANCHOR_RATIOS)
-    if not ratios.size or np.ndim(config.RPN_ANCHOR_RATIOS) != 1 or (ratios <= 0).any():
+    numbers = ratios.size and ratios.dtype.kind in "iuf"
+    if not numbers or np.ndim(config.RPN_ANCHOR_RATIOS) != 1 or (ratios <= 0).any():
         mistakes.append(
             f"RPN_ANCHOR_RATIOS is {config.RPN_ANCHOR_RATIOS!r}: it must be a list of positive "
             "numbers, at least one."
@@ -308,7 +348,7 @@ def _number_mistakes(config: Config) -> list[str]:
             mistakes.append(f"{name} is {value!r}: it must lie between 0 and 1.")
     for name in ("RPN_BBOX_STD_DEV", "BBOX_STD_DEV"):
         value = np.asarray(getattr(config, name))
-        if value.shape != (4,) or (value <= 0).any():
+        if value.shape != (4,) or value.dtype.kind not in "iuf" or (value <= 0).any():
             mistakes.append(f"{name} is {value!r}: it must be four positive numbers (y, x, h, w).")
     expected = 12 + config.NUM_CLASSES
     if expected != config.IMAGE_META_SIZE:

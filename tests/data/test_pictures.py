@@ -1,0 +1,178 @@
+"""Finding picture files and reading them, with no network near."""
+
+import os
+import struct
+import warnings
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from mrcnn.data.pictures import PictureError, find_pictures, read_picture, write_png
+
+RED, BLUE = (255, 0, 0), (0, 0, 255)
+
+
+def _touch(folder: Path, *names: str) -> None:
+    for name in names:
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+
+
+def _names(paths: list[Path], folder: Path) -> list[str]:
+    return [path.relative_to(folder).as_posix() for path in paths]
+
+
+# -- Finding --------------------------------------------------------------------------------
+
+
+def test_a_folder_gives_its_pictures_in_natural_order(tmp_path):
+    _touch(tmp_path, "10.jpg", "2.JPG", "b1.png", "README.md", ".hidden.jpg", "sub/3.jpg")
+    assert _names(find_pictures([tmp_path]), tmp_path) == ["2.JPG", "10.jpg", "b1.png"]
+
+
+@pytest.mark.parametrize(
+    "pattern, found",
+    [
+        ("*", ["a.jpg", "img[1].jpg"]),
+        ("*.dat", ["x.dat"]),
+        ("**", ["a.jpg", "img[1].jpg", "sub/c.png", "sub/deep/a.jpg"]),
+        ("**/a.jpg", ["a.jpg", "sub/deep/a.jpg"]),
+        ("img[1].jpg", ["img[1].jpg"]),
+        ("sub/?.*", ["sub/c.png"]),
+    ],
+)
+def test_patterns_are_expanded(tmp_path, pattern, found):
+    _touch(tmp_path, "a.jpg", "img[1].jpg", "x.dat", "n.txt", "sub/c.png", "sub/deep/a.jpg")
+    assert _names(find_pictures([str(tmp_path / pattern)]), tmp_path) == found
+
+
+def test_each_picture_once_and_a_named_file_whatever_its_suffix(tmp_path):
+    _touch(tmp_path, "a.jpg", "b.jpg", "scan")
+    sources = [tmp_path / "scan", tmp_path / "b.jpg", tmp_path, str(tmp_path / "*.jpg")]
+    assert _names(find_pictures(sources), tmp_path) == ["scan", "b.jpg", "a.jpg"]
+
+
+def test_a_source_without_pictures_is_named(tmp_path):
+    _touch(tmp_path, "README.md", "sub/a.jpg")
+    with pytest.raises(PictureError, match=r"none of its 2 entries .*\.jpg.*'.*/\*\*' does"):
+        find_pictures([tmp_path])
+    with pytest.raises(PictureError, match=r"no picture matches .*\*\.png"):
+        find_pictures([str(tmp_path / "*.png")])
+    with pytest.raises(PictureError, match="no file or folder .*missing.jpg"):
+        find_pictures([tmp_path / "missing.jpg"])
+
+
+# -- Reading --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "mode, color, value",
+    [
+        ("RGB", RED, RED),
+        ("RGBA", (255, 0, 0, 10), RED),
+        ("P", RED, RED),
+        ("CMYK", (0, 255, 255, 0), RED),
+        ("L", 77, 77),
+        ("LA", (77, 10), 77),
+        ("1", 1, 255),
+    ],
+)
+def test_modes_become_rgb_or_grey(tmp_path, mode, color, value):
+    path = tmp_path / "x.tif"  # the one format that keeps all these modes
+    picture = Image.new("RGB", (3, 2), RED).quantize(4) if mode == "P" else None
+    (picture or Image.new(mode, (3, 2), color)).save(path)
+    array = read_picture(path)
+    assert array.dtype == np.uint8 and array.shape[:2] == (2, 3)
+    np.testing.assert_array_equal(array, np.full(array.shape, value))
+
+
+def test_the_orientation_of_the_camera_is_applied(tmp_path):
+    picture = Image.new("RGB", (4, 2), RED)
+    picture.paste(BLUE, (0, 0, 1, 2))  # the left column
+    exif = Image.Exif()
+    exif[0x0112] = 6  # turn clockwise to see it upright
+    picture.save(tmp_path / "x.png", exif=exif)
+    array = read_picture(tmp_path / "x.png")
+    assert array.shape == (4, 2, 3)
+    assert (array[0] == BLUE).all() and (array[1:] == RED).all()
+
+
+@pytest.mark.parametrize("dtype, suffix", [(np.uint16, "png"), (np.float32, "tif")])
+def test_deep_grey_keeps_its_type(tmp_path, dtype, suffix):
+    values = np.array([[0, 1], [300, 65535]], dtype)
+    Image.fromarray(values).save(tmp_path / f"x.{suffix}")
+    array = read_picture(tmp_path / f"x.{suffix}")
+    assert array.dtype == dtype
+    np.testing.assert_array_equal(array, values)
+
+
+def test_deep_colour_is_refused_and_not_cut_to_8_bits(tmp_path):
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return (
+            struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+        )
+
+    header = struct.pack(">IIBBBBB", 2, 1, 16, 2, 0, 0, 0)  # 2x1 pixels, 16 bits, RGB
+    rows = zlib.compress(b"\0" + np.arange(6, dtype=">u2").tobytes())
+    path = tmp_path / "deep.png"
+    path.write_bytes(
+        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", rows) + chunk(b"IEND", b"")
+    )
+    with pytest.raises(PictureError, match=r"deep\.png has 16 bits for each colour"):
+        read_picture(path)
+
+
+@pytest.mark.parametrize("suffix", ["gif", "tif"])
+def test_of_several_pictures_the_first_is_read_and_said(tmp_path, suffix):
+    path = tmp_path / f"x.{suffix}"
+    frames = [Image.new("RGB", (3, 2), color) for color in (RED, BLUE)]
+    frames[0].save(path, save_all=True, append_images=frames[1:])
+    with pytest.warns(UserWarning, match="holds 2 pictures: only the first"):
+        array = read_picture(path)
+    assert (array == RED).all()
+
+
+def test_what_is_no_picture_says_why(tmp_path):
+    Image.effect_noise((64, 64), 50).save(tmp_path / "whole.jpg")
+    (tmp_path / "cut.jpg").write_bytes((tmp_path / "whole.jpg").read_bytes()[:900])
+    (tmp_path / "text.jpg").write_text("hello")
+    (tmp_path / "empty.png").touch()
+    reasons = {
+        "cut.jpg": "damaged or cut short",
+        "text.jpg": "is no picture",
+        "empty.png": "is empty: 0 bytes",
+        "missing.png": "there is no such file",
+        ".": "is a folder",
+    }
+    for name, reason in reasons.items():
+        with pytest.raises(PictureError, match=reason) as caught:
+            read_picture(tmp_path / name)
+        assert str(tmp_path / name) in str(caught.value)
+
+
+def test_too_many_pixels_are_refused_before_they_are_read(tmp_path, monkeypatch):
+    Image.new("L", (30, 10)).save(tmp_path / "x.png")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 200)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert read_picture(tmp_path / "x.png").shape == (10, 30)  # below twice the limit
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
+    with pytest.raises(PictureError, match="more than 200 pixels"):
+        read_picture(tmp_path / "x.png")
+
+
+# -- Writing --------------------------------------------------------------------------------
+
+
+def test_png_is_written_whole_or_not_at_all(tmp_path):
+    picture = np.random.default_rng(0).integers(0, 256, (5, 7, 3), dtype=np.uint8)
+    write_png(tmp_path / "x.png", picture)
+    np.testing.assert_array_equal(read_picture(tmp_path / "x.png"), picture)
+    with pytest.raises(TypeError):
+        write_png(tmp_path / "x.png", picture.astype(np.float64))
+    np.testing.assert_array_equal(read_picture(tmp_path / "x.png"), picture)
+    assert os.listdir(tmp_path) == ["x.png"]
