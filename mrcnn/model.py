@@ -10,6 +10,10 @@ the graph lives in `mrcnn.nn`.
 """
 
 import os
+
+# Grappler warns eight times a graph that it can't price crop_and_resize, in lines of 1,000 letters.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
 from collections import OrderedDict
 from collections.abc import Sequence
 from typing import Any
@@ -154,6 +158,8 @@ class MaskRCNN:
         self._forward: tuple | None = None
         self.set_log_dir()
         self.keras_model = self.build(mode=mode, config=config)
+        self.class_names: list[str] | None = None  # by class id, from weights or training data
+        self._describe()
 
     # -- The graph --------------------------------------------------------------------------
 
@@ -185,12 +191,20 @@ class MaskRCNN:
         report = layout.load_weights(
             self.keras_model, filepath, exclude=exclude, by_name=bool(by_name or exclude)
         )
+        self.class_names = report.class_names or self.class_names
         self.set_log_dir(filepath)
         return report
 
     def save_weights(self, filepath: str | os.PathLike) -> None:
         """Write all weights to a `.h5` file in Matterport's layout, whole or not at all."""
-        layout.save_weights(self.keras_model, filepath)
+        self._describe()
+        self.keras_model.save_weights(filepath)
+
+    def _describe(self) -> None:
+        self.keras_model.description = {
+            "config": self.config.hyper_parameters(),
+            "class_names": self.class_names,
+        }
 
     def find_last(self) -> str:
         """The path of the last checkpoint of the newest run of config.NAME that has one.
@@ -265,6 +279,8 @@ class MaskRCNN:
         """
         self._require("training", "train")
         self.set_trainable(train.LAYERS.get(layers, layers), verbose=0)
+        self.class_names = list(train_dataset.class_names)
+        self._describe()
         log(f"\nStarting at epoch {self.epoch}. LR={learning_rate}\n")
         log(f"Checkpoint Path: {self.checkpoint_path}")
         history = train.fit(
@@ -455,7 +471,8 @@ class MaskRCNN:
         anchors = np.broadcast_to(anchors, (len(images), *anchors.shape))
         names, tensors = zip(*outputs)
         tap = keras.Model(self.keras_model.inputs, list(tensors))
-        arrays = tap([tf.cast(x, tf.float32) for x in (images, image_metas, anchors)])
+        inputs = [tf.cast(x, tf.float32) for x in (images, image_metas, anchors)]
+        arrays = keras.tree.flatten(tap(inputs))  # Keras gives a lone output without its list
         results = OrderedDict((name, np.asarray(array)) for name, array in zip(names, arrays))
         for name, array in results.items():
             log(name, array)

@@ -24,6 +24,8 @@ class KerasModel(keras.Model):
     Keras 3 refuses to save weights under a name like `mask_rcnn_cells_0001.h5` and reads such
     files by the order of their layers; here they are read and written by name. Names that end in
     `.weights.h5` or `.keras` go to Keras.
+
+    description: config and class names, written into the file; `MaskRCNN` keeps it.
     """
 
     def save_weights(self, filepath: str | os.PathLike, *args: Any, **kwargs: Any) -> None:
@@ -31,7 +33,7 @@ class KerasModel(keras.Model):
         if str(filepath).endswith((".weights.h5", ".weights.json")):
             kwargs.pop("save_format", None)
             return super().save_weights(filepath, *args, **kwargs)
-        save_weights(self, filepath)
+        save_weights(self, filepath, getattr(self, "description", None))
 
     def load_weights(
         self, filepath: str | os.PathLike, *args: Any, **kwargs: Any

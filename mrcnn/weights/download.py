@@ -73,6 +73,9 @@ KNOWN_FILES = {
     ),
 }
 
+# What comes with the package; samples/nucleus/README.md says how it was made.
+BUNDLED = {"nucleus": Path(__file__).with_name("nucleus.h5")}
+
 
 def download_trained_weights(coco_model_path: str | os.PathLike, verbose: int = 1) -> None:
     """Fetch Matterport's weights trained on COCO (246 MB) to `coco_model_path`.
@@ -85,9 +88,9 @@ def download_trained_weights(coco_model_path: str | os.PathLike, verbose: int = 
 def weights_path(name: str | os.PathLike, backbone: str = "resnet101", verbose: int = 1) -> str:
     """Path of the weight file that a user named on the command line.
 
-    name: "coco", "balloon" or "imagenet" (by `backbone`, "resnet50" or "resnet101"), which are
-        fetched once and kept in the folder MRCNN_HOME, or ~/.mrcnn where that is not set; anything
-        else is a path and comes back as it is.
+    name: "nucleus", which comes with the package; "coco", "balloon" or "imagenet" (by `backbone`,
+        "resnet50" or "resnet101"), which are fetched once and kept in the folder MRCNN_HOME, or
+        ~/.mrcnn where that is not set; anything else is a path and comes back as it is.
     Raises DownloadError where a file can't be fetched, and ValueError for "imagenet" with a
     backbone for which no file is published.
     """
@@ -99,6 +102,8 @@ def weights_path(name: str | os.PathLike, backbone: str = "resnet101", verbose: 
                 f"there are no published ImageNet weights for BACKBONE {backbone!r}, only for "
                 "resnet50 and resnet101: load a file of your own, or train from scratch."
             )
+    if name in BUNDLED:
+        return str(BUNDLED[name])
     if name not in KNOWN_FILES:
         return name
     home = Path(os.environ.get("MRCNN_HOME") or Path.home() / ".mrcnn")

@@ -9,10 +9,12 @@ declared shape has been compared with the place it goes to.
 """
 
 import contextlib
+import json
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
@@ -20,6 +22,7 @@ import numpy as np
 from mrcnn.weights.errors import WeightsError
 from mrcnn.weights.names import (
     APPLICATIONS_EPSILON,
+    DESCRIPTION,
     NOT_LAYERS,
     matterport_layer,
     part_of,
@@ -71,6 +74,7 @@ class WeightsFile:
     format: str
     tensors: dict[tuple[str, str], Tensor]
     batch_norm_epsilon: float | None = None  # where it is known to differ from Matterport's
+    description: dict[str, Any] = field(default_factory=dict)  # {} in files of other programs
 
 
 @contextlib.contextmanager
@@ -122,7 +126,18 @@ def _list_contents(path: Path, file: h5py.File) -> WeightsFile:
             f"{path} is an HDF5 file, but not one of Keras weights: it has neither a list "
             f"`layer_names` nor a group `layers` (it holds: {there})."
         )
-    return _with_our_names(path, format, datasets)
+    return replace(_with_our_names(path, format, datasets), description=_description(path, file))
+
+
+def _description(path: Path, file: h5py.Group) -> dict[str, Any]:
+    """What `write_weights` was told; {} for what is not a JSON object."""
+    if not _has_names(file, DESCRIPTION):
+        return {}
+    try:
+        told = json.loads("".join(_names(path, file, DESCRIPTION)))
+    except ValueError:
+        return {}
+    return told if isinstance(told, dict) else {}
 
 
 def _with_our_names(

@@ -3,12 +3,12 @@
 print(inspect_weights("mask_rcnn_coco.h5"))
 """
 
-import json
 import math
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from mrcnn.weights.files import WeightsError, open_weights
 from mrcnn.weights.names import part_of
@@ -28,22 +28,25 @@ _EVIDENCE = {
     "TOP_DOWN_PYRAMID_SIZE": (("fpn_c5p5", "kernel", -1), ("rpn_conv_shared", "kernel", -2)),
     "FPN_CLASSIF_FC_LAYERS_SIZE": (("mrcnn_class_conv1", "kernel", -1),),
     "POOL_SIZE": (("mrcnn_class_conv1", "kernel", 0),),
+    "RPN_CONV_CHANNELS": (("rpn_conv_shared", "kernel", -1),),
+    "MASK_CONV_CHANNELS": (("mrcnn_mask_conv1", "kernel", -1),),
     "IMAGE_CHANNEL_COUNT": (("conv1", "kernel", -2),),
 }
 _STAGE_4_BLOCKS = {6: "resnet50", 23: "resnet101"}
+_BASIC_WIDTHS = {64: "resnet18", 32: "resnet18_half"}
 
 
 def config_attributes(shapes: Shapes) -> dict[str, str | int]:
     """The Config attributes that tensors of these shapes were made with.
 
     shapes: {(layer, weight): shape} of a file or of a model.
-    Returns only what the shapes show: BACKBONE ("resnet50" or "resnet101"; absent for any other),
-    NUM_CLASSES, TOP_DOWN_PYRAMID_SIZE, FPN_CLASSIF_FC_LAYERS_SIZE, POOL_SIZE and
-    IMAGE_CHANNEL_COUNT.
+    Returns only what the shapes show: BACKBONE (absent for one that isn't the package's own),
+    NUM_CLASSES, TOP_DOWN_PYRAMID_SIZE, FPN_CLASSIF_FC_LAYERS_SIZE, POOL_SIZE, RPN_CONV_CHANNELS,
+    MASK_CONV_CHANNELS and IMAGE_CHANNEL_COUNT.
     """
     attributes: dict[str, str | int] = {}
-    backbone = _backbone(layer for layer, _ in shapes)
-    if backbone in _STAGE_4_BLOCKS.values():
+    backbone = _backbone(shapes)
+    if backbone not in (None, "other"):
         attributes["BACKBONE"] = backbone
     for name, evidence in _EVIDENCE.items():
         for layer, weight, axis in evidence:
@@ -60,11 +63,13 @@ def anchors_per_location(shapes: Shapes) -> int | None:
     return int(shape[-1]) // 2 if shape else None  # a background and a foreground score each
 
 
-def _backbone(layers: Iterable[str]) -> str | None:
-    encoder = {layer for layer in layers if part_of(layer) == "encoder"}
+def _backbone(shapes: Shapes) -> str | None:
+    encoder = {layer for layer, _ in shapes if part_of(layer) == "encoder"}
     blocks = {layer.split("_")[0] for layer in encoder if layer.startswith("res4")}
     if not encoder:
         return None
+    if len(blocks) == 2 and "res4a_branch2c" not in encoder:
+        return _BASIC_WIDTHS.get(shapes.get(("conv1", "kernel"), (0,))[-1], "other")
     return _STAGE_4_BLOCKS.get(len(blocks), "other")
 
 
@@ -81,6 +86,7 @@ class WeightsInfo:
     anchors_per_location: int | None
     parts: list[str]  # those of PARTS that are there
     attributes: dict[str, str | int] = field(default_factory=dict)
+    description: dict[str, Any] = field(default_factory=dict)  # what the file says of itself
 
     @property
     def num_classes(self) -> int | None:
@@ -88,13 +94,25 @@ class WeightsInfo:
         return self.attributes.get("NUM_CLASSES")
 
     def config_attributes(self) -> dict[str, str | int]:
-        """Attributes to set on a Config so that the model fits this file."""
-        return dict(self.attributes)
+        """Attributes to set on a Config so that the model fits this file.
+
+        What the file says of itself counts (one that this package wrote), and what its tensors
+        show counts more.
+        """
+        told = self.description.get("config")
+        return {**(told if isinstance(told, dict) else {}), **self.attributes}
+
+    @property
+    def class_names(self) -> list[str] | None:
+        """The names by class id, "BG" first, where the file tells them."""
+        names = self.description.get("class_names")
+        fits = isinstance(names, list) and len(names) == self.num_classes
+        return [str(name) for name in names] if fits else None
 
     def suggested_config(self) -> list[str]:
         """The lines of a Config subclass that fits this file."""
         lines = ["class FileConfig(Config):", '    NAME = "file"']
-        lines += [f"    {name} = {json.dumps(value)}" for name, value in self.attributes.items()]
+        lines += [f"    {name} = {value!r}" for name, value in self.config_attributes().items()]
         if self.backbone == "other":
             lines.append(
                 "    # BACKBONE: the encoder is not Matterport's ResNet; give its function."
@@ -113,6 +131,7 @@ class WeightsInfo:
             ("parameters", f"{self.parameters:,}"),
             ("backbone", self.backbone or "none"),
             ("classes", self.num_classes and f"{self.num_classes} (background included)"),
+            ("class names", self.class_names and ", ".join(self.class_names)),
             ("anchors a cell", self.anchors_per_location),
             ("parts", ", ".join(self.parts) or "none of Mask R-CNN's"),
             ("not there", ", ".join(absent)),
@@ -130,7 +149,7 @@ def inspect_weights(path: str | os.PathLike) -> WeightsInfo:
     """
     with open_weights(path) as file:
         shapes = {key: tensor.shape for key, tensor in file.tensors.items()}
-        path, format = file.path, file.format
+        path, format, description = file.path, file.format, file.description
     if not shapes:
         raise WeightsError(f"{path} holds no tensors at all: it was saved from an empty model.")
     layers = {layer for layer, _ in shapes}
@@ -141,8 +160,9 @@ def inspect_weights(path: str | os.PathLike) -> WeightsInfo:
         layers=len(layers),
         tensors=len(shapes),
         parameters=sum(math.prod(shape) for shape in shapes.values()),
-        backbone=_backbone(layers),
+        backbone=_backbone(shapes),
         anchors_per_location=anchors_per_location(shapes),
         parts=[part for part in PARTS if part in there],
         attributes=config_attributes(shapes),
+        description=description,
     )

@@ -87,6 +87,10 @@ def load_weights(
         _refuse_misfits(file, wanted, pairs, report, by_name)
         values = {place.key: tensor.read() for place, tensor in pairs}
         epsilon = file.batch_norm_epsilon
+        names = file.description.get("class_names")
+    logits = [place for place, _ in pairs if place.key == ("mrcnn_class_logits", "bias")]
+    if isinstance(names, list) and logits and len(names) == logits[0].shape[0]:
+        report.class_names = [str(name) for name in names]
 
     if epsilon is not None:
         _adopt_epsilon(values, pairs, epsilon)
@@ -103,11 +107,17 @@ def load_weights(
     return report
 
 
-def save_weights(model: Any, path: str | os.PathLike) -> None:
-    """Write a model's weights as float32 in Matterport's layout, complete or not at all.
+def save_weights(
+    model: Any,
+    path: str | os.PathLike,
+    description: dict[str, Any] | None = None,
+    dtype: type = np.float32,
+) -> None:
+    """Write a model's weights in Matterport's layout, complete or not at all.
 
     model: keras.Model. `rpn_model` becomes one group, as in Matterport's files; the layers of any
     other nested model get a group each, as if they lay in the outer model.
+    description, dtype: see `write_weights`.
     Raises WeightsError where the folder doesn't exist or two layers have the same name.
     """
     groups: dict[str, list[_Place]] = {}
@@ -128,6 +138,8 @@ def save_weights(model: Any, path: str | os.PathLike) -> None:
             (group, ((f"{join(place.key)}:0", place.variable.numpy()) for place in groups[group]))
             for group in sorted(groups, key=order.__getitem__)
         ),
+        description,
+        dtype,
     )
 
 

@@ -14,6 +14,9 @@ WEIGHT_ORDER = ("kernel", "bias", "gamma", "beta", "moving_mean", "moving_varian
 # tutorial lists it, so it stays in what we tell people to write.
 CLASS_DEPENDENT = ("mrcnn_class_logits", "mrcnn_bbox_fc", "mrcnn_bbox", "mrcnn_mask")
 
+# The attribute in which this package keeps the config and the class names, as pieces of JSON.
+DESCRIPTION = "mrcnn_description"
+
 RPN_MODEL = "rpn_model"
 RPN_LAYERS = ("rpn_conv_shared", "rpn_class_raw", "rpn_bbox_pred")
 

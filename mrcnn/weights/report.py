@@ -24,6 +24,7 @@ class LoadReport:
     unused: list[str] = field(default_factory=list)  # in the file only
     excluded: list[str] = field(default_factory=list)
     mismatched: list[str] = field(default_factory=list)  # "name: file (shape), model (shape)"
+    class_names: list[str] | None = None  # by class id, where the file tells them and they fit
 
     def __str__(self) -> str:
         lines = [f"{self.path.name}: {len(self.loaded)} tensors loaded ({self.format})."]

@@ -5,25 +5,34 @@ root        attributes layer_names, backend, keras_version
 /<layer>/<layer>/kernel:0    the tensors; a weight's name has its layer's name in it
 """
 
+import json
 import os
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
 
-from mrcnn.weights.files import WeightsError
+from mrcnn.weights.errors import WeightsError
+from mrcnn.weights.names import DESCRIPTION
 
 # HDF5 keeps at most 64 KB of attributes with an object; Keras splits longer lists at this size.
 _ATTRIBUTE_LIMIT = 64512
 
 
 def write_weights(
-    path: str | os.PathLike, layers: Iterable[tuple[str, Iterable[tuple[str, np.ndarray]]]]
+    path: str | os.PathLike,
+    layers: Iterable[tuple[str, Iterable[tuple[str, np.ndarray]]]],
+    description: dict[str, Any] | None = None,
+    dtype: type = np.float32,
 ) -> None:
     """Write tensors as a Keras 2 weight file, all of it or nothing.
 
     layers: (group, [(weight name such as "conv1/kernel:0", array)]) in the order of the file.
+    description: what else a reader should know, as JSON would take it; other programs, which
+        read only what layer_names lists, pass it over.
+    dtype: of the tensors on disk; float16 halves the file, and only this package reads it.
     The file appears at `path` only when it is complete; whatever was there stays until then.
     Raises WeightsError where the folder doesn't exist.
     """
@@ -36,20 +45,24 @@ def write_weights(
             names = []
             for layer, tensors in layers:
                 names.append(layer)
-                _write_layer(file.create_group(layer), tensors)
+                _write_layer(file.create_group(layer), tensors, dtype)
             _write_names(file, "layer_names", names)
             file.attrs["backend"] = np.bytes_(b"tensorflow")
             file.attrs["keras_version"] = np.bytes_(b"2.0.8")
+            if description:
+                text = json.dumps(description)
+                pieces = [text[i : i + 1000] for i in range(0, len(text), 1000)]
+                _write_names(file, DESCRIPTION, pieces)
         os.replace(unfinished, path)
     except BaseException:
         unfinished.unlink(missing_ok=True)
         raise
 
 
-def _write_layer(group: h5py.Group, tensors: Iterable[tuple[str, np.ndarray]]) -> None:
+def _write_layer(group: h5py.Group, tensors: Iterable[tuple[str, np.ndarray]], dtype: type) -> None:
     names = []
     for name, values in tensors:
-        group.create_dataset(name, data=np.asarray(values, np.float32))
+        group.create_dataset(name, data=np.asarray(values, dtype))
         names.append(name)
     _write_names(group, "weight_names", names)
 

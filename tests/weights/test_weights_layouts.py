@@ -90,6 +90,8 @@ def test_synthetic_weights_are_those_of_the_golden_files(layouts, synthetic_gold
         "TOP_DOWN_PYRAMID_SIZE": 256,
         "FPN_CLASSIF_FC_LAYERS_SIZE": 1024,
         "POOL_SIZE": 7,
+        "RPN_CONV_CHANNELS": 512,
+        "MASK_CONV_CHANNELS": 256,
         "IMAGE_CHANNEL_COUNT": 3,
     }
     assert info.anchors_per_location == 3
@@ -180,3 +182,26 @@ def test_long_lists_of_names_are_split_and_read_back(tmp_path):
     with h5py.File(tmp_path / "x.h5") as file:
         assert "layer_names" not in file.attrs and "layer_names1" in file.attrs
     assert inspect_weights(tmp_path / "x.h5").layers == 1500
+
+
+def test_a_file_can_say_more_of_itself(tmp_path):
+    """Config and class names travel in the file; a reader of the original's files passes over."""
+    path = tmp_path / "said.h5"
+    tensors = [
+        ("mrcnn_class_logits/kernel:0", np.ones((8, 3))),
+        ("mrcnn_class_logits/bias:0", np.ones(3)),
+    ]
+    said = {
+        "config": {"IMAGE_MIN_DIM": 512, "NUM_CLASSES": 99},
+        "class_names": ["BG", "r\u00f6d", "b"],
+    }
+    write_weights(
+        path, [("mrcnn_class_logits", tensors)], said | {"long": "x" * 100_000}, np.float16
+    )
+    info = inspect_weights(path)
+    assert info.class_names == ["BG", "r\u00f6d", "b"]
+    assert info.config_attributes()["IMAGE_MIN_DIM"] == 512
+    assert info.config_attributes()["NUM_CLASSES"] == 3  # what the tensors show counts more
+    with h5py.File(path) as file:
+        assert [name.decode() for name in file.attrs["layer_names"]] == ["mrcnn_class_logits"]
+        assert file["mrcnn_class_logits/mrcnn_class_logits/bias:0"].dtype == np.float16
