@@ -51,7 +51,12 @@ from mrcnn.nn.boxes import (
     parse_image_meta_graph,
     trim_zeros_graph,
 )
-from mrcnn.nn.detection import DetectionLayer, refine_detections_graph
+from mrcnn.nn.detection import (
+    DetectionLayer,
+    PadInstances,
+    RealDetections,
+    refine_detections_graph,
+)
 from mrcnn.nn.fpn import fpn_graph
 from mrcnn.nn.heads import build_fpn_mask_graph, fpn_classifier_graph
 from mrcnn.nn.layers import BatchNorm, NormBoxes
@@ -551,7 +556,7 @@ def build_inference(config: Config) -> KerasModel:
         [rpn_rois, mrcnn_class, mrcnn_bbox, image_meta]
     )
     mrcnn_mask = build_fpn_mask_graph(
-        detections[..., :4],
+        RealDetections(name="real_detections")(detections),
         pyramid,
         image_meta,
         config.MASK_POOL_SIZE,
@@ -559,6 +564,7 @@ def build_inference(config: Config) -> KerasModel:
         train_bn=config.TRAIN_BN,
         channels=config.MASK_CONV_CHANNELS,
     )
+    mrcnn_mask = PadInstances(config.DETECTION_MAX_INSTANCES, name="padded_masks")(mrcnn_mask)
     return KerasModel(
         [image, image_meta, anchors],
         [detections, mrcnn_class, mrcnn_bbox, mrcnn_mask, rpn_rois, rpn_class, rpn_bbox],

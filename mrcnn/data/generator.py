@@ -184,10 +184,11 @@ class DataGenerator(keras.utils.PyDataset):
         if len(class_ids) > config.MAX_GT_INSTANCES:
             kept = rng.choice(len(class_ids), config.MAX_GT_INSTANCES, replace=False)
             class_ids, boxes, masks = class_ids[kept], boxes[kept], masks[:, :, kept]
-        return image, image_meta, rpn_match, rpn_bbox, class_ids, boxes, masks
+        made_up = self._made_up(image.shape, class_ids, boxes, masks, rng)
+        return image, image_meta, rpn_match, rpn_bbox, class_ids, boxes, masks, made_up
 
     def _batch(self, samples: list[tuple]) -> tuple[tuple, tuple]:
-        images, metas, rpn_match, rpn_bbox, class_ids, boxes, masks = zip(*samples)
+        images, metas, rpn_match, rpn_bbox, class_ids, boxes, masks, made_up = zip(*samples)
         shapes = {image.shape for image in images}
         if len(shapes) > 1:
             raise ValueError(
@@ -205,25 +206,31 @@ class DataGenerator(keras.utils.PyDataset):
             np.stack([_padded(x, count) for x in boxes]),
             np.stack([_padded(x, count, axis=-1) for x in masks]),
         ]
-        outputs = []
-        if self.random_rois:
-            more, outputs = self._made_up(samples)
-            inputs += more
-        return tuple(inputs), tuple(outputs)
+        rois, targets = [np.stack(x) for x in zip(*made_up)], []
+        if self.detection_targets and rois:
+            *rois, class_ids, deltas, masks = rois
+            targets = [class_ids[..., None], deltas, masks]
+        return tuple(inputs + rois), tuple(targets)
 
-    def _made_up(self, samples: list[tuple]) -> tuple[list[np.ndarray], list[np.ndarray]]:
-        rows = []
-        for image, _, _, _, class_ids, boxes, masks in samples:
-            rpn_rois = generate_random_rois(image.shape, self.random_rois, class_ids, boxes)
-            row = [rpn_rois]
-            if self.detection_targets:
-                row += build_detection_targets(rpn_rois, class_ids, boxes, masks, self.config)
-            rows.append(row)
-        rpn_rois, *targets = (np.stack(column) for column in zip(*rows))
-        if not targets:
-            return [rpn_rois], []
-        rois, class_ids, deltas, masks = targets
-        return [rpn_rois, rois], [class_ids[..., None], deltas, masks]
+    def _made_up(
+        self,
+        image_shape: tuple,
+        class_ids: np.ndarray,
+        boxes: np.ndarray,
+        masks: np.ndarray,
+        rng: np.random.Generator,
+    ) -> list[np.ndarray]:
+        """Random regions of one picture and, if asked for, the heads' targets for some of them."""
+        if not self.random_rois:
+            return []
+        rng = np.random.RandomState(rng.integers(2**31))
+        rois = generate_random_rois(image_shape, self.random_rois, class_ids, boxes, rng=rng)
+        if not self.detection_targets:
+            return [rois]
+        return [
+            rois,
+            *build_detection_targets(rois, class_ids, boxes, masks, self.config, rng=rng),
+        ]
 
 
 def data_generator(

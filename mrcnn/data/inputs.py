@@ -45,7 +45,7 @@ def load_image_gt(
 
     Returns
         image: [height, width, channels], dtype of the dataset's picture, not molded
-        image_meta: float64 [12 + num_classes]
+        image_meta: float64 [12 + num_classes], of the dataset or the config, whichever has more
         class_ids: int32 [num_instances]
         bbox: int32 [num_instances, (y1, x1, y2, x2)] in pixels
         mask: bool [height, width, num_instances] or [mini_height, mini_width, num_instances]
@@ -53,7 +53,7 @@ def load_image_gt(
     """
     dice = random if rng is None else random.Random(int(rng.integers(2**63)))
     image = dataset.load_image(image_id)
-    mask, class_ids = _load_mask(dataset, image_id, image.shape)
+    mask, class_ids = load_mask(dataset, image_id, image.shape)
     original_shape = image.shape
     image, window, scale, padding, crop = resize_image(
         image,
@@ -81,7 +81,8 @@ def load_image_gt(
     if use_mini_mask:
         mask = minimize_mask(bbox, mask, config.MINI_MASK_SHAPE)
 
-    active_class_ids = np.zeros(dataset.num_classes, np.int32)
+    # A network of more classes than the dataset's takes the rest as not labelled here.
+    active_class_ids = np.zeros(max(dataset.num_classes, config.NUM_CLASSES), np.int32)
     active_class_ids[dataset.source_class_ids[dataset.image_info[image_id]["source"]]] = 1
     image_meta = compose_image_meta(
         image_id, original_shape, image.shape, window, scale, active_class_ids
@@ -148,10 +149,15 @@ def _neutralize(rpn_match: np.ndarray, kind: int, most: int, rng: Any) -> None:
         rpn_match[(rng or np.random).choice(ids, len(ids) - most, replace=False)] = 0
 
 
-def _load_mask(
+def load_mask(
     dataset: Dataset, image_id: int, image_shape: Sequence[int]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The dataset's masks, bool [height, width, num_instances], and int32 class ids, checked."""
+    """The dataset's masks and class ids of a picture, checked against each other.
+
+    image_shape: [height, width, ...] of the picture as loaded.
+    Returns mask: bool [height, width, num_instances]; class_ids: int32 [num_instances].
+    Raises ValueError, naming the picture, where they don't fit together.
+    """
     name = picture_name(dataset, image_id)
     if not hasattr(dataset, "num_classes"):
         raise ValueError(f"{name}: its dataset isn't prepared; call prepare() first.")

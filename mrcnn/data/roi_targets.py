@@ -7,6 +7,7 @@ heads alone (USE_RPN_ROIS = False).
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -21,17 +22,19 @@ def build_detection_targets(
     gt_boxes: np.ndarray,
     gt_masks: np.ndarray,
     config: Config,
+    *,
+    rng: np.random.RandomState | None = None,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Choose regions that train the heads, and what the heads should say of them.
 
     1. Positive: IoU above 0.5 with an instance; background: below 0.5 with all.
-    2. Choose TRAIN_ROIS_PER_IMAGE at random with `np.random`, ROI_POSITIVE_RATIO of them
-       positive at most; background is repeated where there are too few.
+    2. Choose TRAIN_ROIS_PER_IMAGE at random, ROI_POSITIVE_RATIO of them positive at most;
+       background is repeated where there are too few.
     3. A positive gets the class, the deltas and the mask of the instance it overlaps most.
 
     rpn_rois: int32 [num_rois, 4]; gt_class_ids: int32 [num_instances]; gt_boxes: int32
     [num_instances, 4]; gt_masks: bool [height, width, num_instances], or mini masks if
-    config.USE_MINI_MASK.
+    config.USE_MINI_MASK. rng: where random numbers come from; None: NumPy's global generator.
     Returns, for num_rois = TRAIN_ROIS_PER_IMAGE, positives first
         rois: [num_rois, (y1, x1, y2, x2)] in pixels
         class_ids: int32 [num_rois]; 0 for background
@@ -45,7 +48,7 @@ def build_detection_targets(
 
     overlaps = compute_overlaps(rpn_rois, gt_boxes)  # [num_rois, num_instances]
     best_iou = overlaps.max(axis=1, initial=0)  # [num_rois]
-    positive, background = _choose(best_iou, config)
+    positive, background = _choose(best_iou, config, rng or np.random)
 
     rois = rpn_rois[np.concatenate([positive, background])]
     count, num_classes = len(rois), config.NUM_CLASSES
@@ -69,28 +72,39 @@ def build_detection_targets(
 
 
 def generate_random_rois(
-    image_shape: Sequence[int], count: int, gt_class_ids: np.ndarray, gt_boxes: np.ndarray
+    image_shape: Sequence[int],
+    count: int,
+    gt_class_ids: np.ndarray,
+    gt_boxes: np.ndarray,
+    *,
+    rng: np.random.RandomState | None = None,
 ) -> np.ndarray:
     """Made-up regions: nine tenths near the instances, the rest anywhere.
 
     image_shape: (height, width, ...) in pixels, both above 1. count: how many.
     gt_class_ids: not used; kept for the callers' sake. gt_boxes: [num_instances, 4] in pixels.
+    rng: where random numbers come from; None: NumPy's global generator.
     Returns int32 [count, (y1, x1, y2, x2)] in pixels; no region is empty.
     """
+    rng = rng or np.random
     height, width = image_shape[:2]
     per_box = int(0.9 * count / len(gt_boxes)) if len(gt_boxes) else 0
     rois = []
     for y1, x1, y2, x2 in gt_boxes:
         around_y = max(y1 - (y2 - y1), 0), min(y2 + (y2 - y1), height)
         around_x = max(x1 - (x2 - x1), 0), min(x2 + (x2 - x1), width)
-        rois.append(_random_boxes(per_box, around_y, around_x, image_shape))
+        rois.append(_random_boxes(per_box, around_y, around_x, image_shape, rng))
     rest = count - per_box * len(gt_boxes)
-    rois.append(_random_boxes(rest, (0, height), (0, width), image_shape))
+    rois.append(_random_boxes(rest, (0, height), (0, width), image_shape, rng))
     return np.concatenate(rois).astype(np.int32)
 
 
 def _random_boxes(
-    count: int, y_range: tuple[int, int], x_range: tuple[int, int], image_shape: Sequence[int]
+    count: int,
+    y_range: tuple[int, int],
+    x_range: tuple[int, int],
+    image_shape: Sequence[int],
+    rng: Any,
 ) -> np.ndarray:
     # Two different coordinates need a range of two pixels; around an empty box there is none.
     if y_range[1] - y_range[0] < 2:
@@ -98,8 +112,8 @@ def _random_boxes(
     if x_range[1] - x_range[0] < 2:
         x_range = (0, image_shape[1])
     while True:
-        ys = np.random.randint(*y_range, (2 * count, 2))
-        xs = np.random.randint(*x_range, (2 * count, 2))
+        ys = rng.randint(*y_range, (2 * count, 2))
+        xs = rng.randint(*x_range, (2 * count, 2))
         ys = ys[ys[:, 0] != ys[:, 1]][:count]
         xs = xs[xs[:, 0] != xs[:, 1]][:count]
         if len(ys) == len(xs) == count:
@@ -108,17 +122,19 @@ def _random_boxes(
     return np.stack([y1, x1, y2, x2], axis=1)  # [count, 4]
 
 
-def _choose(best_iou: np.ndarray, config: Config) -> tuple[np.ndarray, np.ndarray]:
+def _choose(best_iou: np.ndarray, config: Config, rng: Any) -> tuple[np.ndarray, np.ndarray]:
     """Indices of the positives and of the background, TRAIN_ROIS_PER_IMAGE in all."""
     wanted = config.TRAIN_ROIS_PER_IMAGE
-    positive = _at_most(np.flatnonzero(best_iou > 0.5), int(wanted * config.ROI_POSITIVE_RATIO))
-    background = _at_most(np.flatnonzero(best_iou < 0.5), wanted - len(positive))
+    positive = _at_most(
+        np.flatnonzero(best_iou > 0.5), int(wanted * config.ROI_POSITIVE_RATIO), rng
+    )
+    background = _at_most(np.flatnonzero(best_iou < 0.5), wanted - len(positive), rng)
     missing = wanted - len(positive) - len(background)
     if missing and len(background):
-        repeated = np.random.choice(background, missing, replace=True)
+        repeated = rng.choice(background, missing, replace=True)
         return positive, np.concatenate([background, repeated])
     if missing and len(positive):
-        repeated = np.random.choice(positive, missing, replace=True)
+        repeated = rng.choice(positive, missing, replace=True)
         return np.concatenate([positive, repeated]), background
     if missing:
         raise ValueError(
@@ -129,5 +145,5 @@ def _choose(best_iou: np.ndarray, config: Config) -> tuple[np.ndarray, np.ndarra
     return positive, background
 
 
-def _at_most(ids: np.ndarray, most: int) -> np.ndarray:
-    return np.random.choice(ids, most, replace=False) if len(ids) > most else ids
+def _at_most(ids: np.ndarray, most: int, rng: Any) -> np.ndarray:
+    return rng.choice(ids, most, replace=False) if len(ids) > most else ids

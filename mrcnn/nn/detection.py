@@ -109,6 +109,46 @@ class DetectionLayer(keras.layers.Layer):
         }
 
 
+@keras.saving.register_keras_serializable(package="mrcnn")
+class RealDetections(keras.layers.Layer):
+    """detections [batch, D, 6] -> boxes [batch, n, 4], n being what the fullest picture has.
+
+    Detections come first and padding last, so the mask head needs no more rows than these; a
+    batch without any keeps one row.
+    """
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**{"dtype": "float32", **kwargs})
+
+    def call(self, detections: tf.Tensor) -> tf.Tensor:
+        counts = tf.reduce_sum(tf.cast(detections[:, :, 4] > 0, tf.int32), axis=1)
+        boxes = detections[:, : tf.maximum(tf.reduce_max(counts), 1), :4]
+        return tf.ensure_shape(boxes, [None, None, 4])
+
+    def compute_output_shape(self, input_shape: tuple) -> tuple:
+        return (input_shape[0], None, 4)
+
+
+@keras.saving.register_keras_serializable(package="mrcnn")
+class PadInstances(keras.layers.Layer):
+    """[batch, n, ...] -> [batch, max_instances, ...]: zeros after the n rows."""
+
+    def __init__(self, max_instances: int, **kwargs: Any) -> None:
+        super().__init__(**{"dtype": "float32", **kwargs})
+        self.max_instances = int(max_instances)
+
+    def call(self, x: tf.Tensor) -> tf.Tensor:
+        missing = self.max_instances - tf.shape(x)[1]
+        padded = tf.pad(x, [[0, 0], [0, missing]] + [[0, 0]] * (x.shape.rank - 2))
+        return tf.ensure_shape(padded, [None, self.max_instances, *x.shape[2:]])
+
+    def compute_output_shape(self, input_shape: tuple) -> tuple:
+        return (input_shape[0], self.max_instances, *input_shape[2:])
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "max_instances": self.max_instances}
+
+
 def refine_detections_graph(
     rois: tf.Tensor, probs: tf.Tensor, deltas: tf.Tensor, window: tf.Tensor, config: Config
 ) -> tf.Tensor:

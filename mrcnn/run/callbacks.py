@@ -10,7 +10,13 @@ import numpy as np
 
 from mrcnn.data.dataset import Dataset
 from mrcnn.data.inputs import picture_name
-from mrcnn.run.checkpoints import INTERRUPTED, TrainingState, checkpoints
+from mrcnn.run.checkpoints import (
+    INTERRUPTED,
+    TrainingState,
+    checkpoints,
+    kept_variables,
+    remove_states,
+)
 
 
 class TrainingDiverged(RuntimeError):
@@ -21,20 +27,30 @@ class Checkpoint(keras.callbacks.Callback):
     """Write the weights and, beside them, the optimiser's state after every epoch.
 
     path: the file, with {epoch:04d} in it.
-    state: the numbers of `TrainingState` that stay the same: first_epoch, last_epoch, seed.
+    state: what of `TrainingState` stays the same: first_epoch, last_epoch, seed, learning_rate.
     keep: delete all but the newest so many of this run; 0 keeps all.
     best_only: keep one checkpoint, that of the lowest validation loss (or loss, without one).
+    best: that loss so far, where the run goes on from an earlier one.
     """
 
-    def __init__(self, path: str, state: dict[str, int], keep: int, best_only: bool) -> None:
+    def __init__(
+        self, path: str, state: dict[str, Any], keep: int, best_only: bool, best: float = np.inf
+    ) -> None:
         super().__init__()
         self.path, self.state, self.keep, self.best_only = path, state, keep, best_only
-        self.best = np.inf
+        self.best = best
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-        loss = (logs or {}).get("val_loss", (logs or {}).get("loss", np.inf))
+        loss = watched_loss(logs or {})
         folder, path = os.path.dirname(self.path), self.path.format(epoch=epoch + 1)
         older = checkpoints(folder)
+        # The state goes first, and older ones go last: weights on disk then always have theirs.
+        TrainingState(
+            epoch + 1,
+            **self.state,
+            trainable=[w.path for w in self.model.trainable_weights],
+            variables=[np.asarray(v) for v in kept_variables(self.model.optimizer)],
+        ).save(folder)
         if not self.best_only or loss < self.best:
             self.best = loss
             self.model.save_weights(path)
@@ -42,16 +58,17 @@ class Checkpoint(keras.callbacks.Callback):
             numbered = [p for p in older if not p.endswith(f"{INTERRUPTED}.h5") and p != path]
             for old in numbered[: len(numbered) + 1 - keep] if keep else []:
                 os.remove(old)
-        TrainingState(
-            epoch + 1,
-            **self.state,
-            trainable=[w.path for w in self.model.trainable_weights],
-            variables=[np.asarray(v) for v in self.model.optimizer.variables],
-        ).save(folder)
         for old in older:  # this epoch holds more than what an interruption had left
             if old.endswith(f"{INTERRUPTED}.h5"):
                 with contextlib.suppress(FileNotFoundError):
                     os.remove(old)
+        newest = [int(p[-7:-3]) for p in checkpoints(folder)[-1:]]
+        remove_states(folder, keep={epoch + 1, *newest})
+
+
+def watched_loss(logs: dict[str, Any]) -> float:
+    """What an epoch is judged by: the validation loss, or the loss where there is none."""
+    return float(logs.get("val_loss") or logs.get("loss") or np.inf)
 
 
 class StopWhenDiverged(keras.callbacks.Callback):

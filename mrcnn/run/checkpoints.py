@@ -93,56 +93,89 @@ class TrainingState:
     """What a checkpoint doesn't hold and an exact resumption needs.
 
     epoch: finished epochs. first_epoch, last_epoch: of the `train()` call. seed: of its shuffling
-    and sampling. variables: the optimiser's, in its order.
+    and sampling. learning_rate: what the call was given. trainable: paths of the weights that were
+    trained. variables: the optimiser's, as `kept_variables` orders them.
     """
 
     epoch: int
     first_epoch: int
     last_epoch: int
     seed: int
+    learning_rate: float
     trainable: list[str]
     variables: list[np.ndarray]
 
     def save(self, folder: str) -> None:
-        """Write beside the checkpoint of this epoch, and remove the states of older ones."""
-        path = os.path.join(folder, f"optimizer_{self.epoch:04d}.npz")
+        """Write beside the checkpoint of this epoch, whole or not at all."""
+        path = _state_path(folder, self.epoch)
         partial = f"{path}.part"
         with open(partial, "wb") as file:
             np.savez(
                 file,
                 numbers=[self.epoch, self.first_epoch, self.last_epoch, self.seed],
+                learning_rate=self.learning_rate,
                 trainable=np.array(self.trainable),
                 **{f"variable_{i:04d}": x for i, x in enumerate(self.variables)},
             )
             file.flush()
             os.fsync(file.fileno())
         os.replace(partial, path)
-        for name in os.listdir(folder):
-            if re.fullmatch(r"optimizer_\d{4}\.npz", name) and name != os.path.basename(path):
-                os.remove(os.path.join(folder, name))
 
     @staticmethod
     def load(folder: str, epoch: int) -> "TrainingState | None":
         """The state that was saved after that epoch; None where there is none."""
-        path = os.path.join(folder, f"optimizer_{epoch:04d}.npz")
+        path = _state_path(folder, epoch)
         if not os.path.isfile(path):
             return None
         with np.load(path, allow_pickle=False) as file:
             names = sorted(name for name in file.files if name.startswith("variable_"))
-            numbers = [int(x) for x in file["numbers"]]
             return TrainingState(
-                *numbers, file["trainable"].tolist(), [file[name] for name in names]
+                *[int(x) for x in file["numbers"]],
+                float(file["learning_rate"]),
+                file["trainable"].tolist(),
+                [file[name] for name in names],
             )
 
-    def fits(self, model: keras.Model, last_epoch: int) -> bool:
-        """Whether a `train()` call would go on with what this state belongs to.
+    def fits(self, model: keras.Model, learning_rate: float, last_epoch: int, steady: bool) -> bool:
+        """Whether a `train()` call goes on with what this state belongs to.
 
-        A stage that was finished, or that trained other layers, had an optimiser of its own.
+        That is so for the same call once more after it was cut short, and, at a steady rate, for
+        a call that only asks for more epochs. A stage of other layers, or a finished one at
+        another rate, has an optimiser of its own.
         """
-        unfinished = self.epoch < self.last_epoch == last_epoch
-        return unfinished and self.trainable == [w.path for w in model.trainable_weights]
+        cut_short = self.epoch < self.last_epoch == last_epoch
+        prolonged = steady and self.learning_rate == learning_rate
+        same_layers = self.trainable == [w.path for w in model.trainable_weights]
+        return same_layers and (cut_short or prolonged)
 
     def restore(self, optimizer: keras.optimizers.Optimizer) -> None:
-        """Put the values back into a built optimiser."""
-        for variable, value in zip(optimizer.variables, self.variables, strict=True):
+        """Put the values back into a built optimiser.
+
+        Raises ValueError for an optimiser of another kind.
+        """
+        variables = kept_variables(optimizer)
+        if [tuple(v.shape) for v in variables] != [x.shape for x in self.variables]:
+            raise ValueError(
+                f"optimizer_{self.epoch:04d}.npz, beside the checkpoint, is of other settings: set "
+                "ACCUMULATE_GRADIENTS and MIXED_PRECISION as they were, or delete the file to go "
+                "on with a new momentum."
+            )
+        for variable, value in zip(variables, self.variables):
             variable.assign(value)
+
+
+def kept_variables(optimizer: keras.optimizers.Optimizer) -> list[keras.Variable]:
+    """An optimiser's variables without its learning rate, which each `train()` call gives anew."""
+    return [v for v in optimizer.variables if v.name != "learning_rate"]
+
+
+def remove_states(folder: str, keep: set[int]) -> None:
+    """Delete the states of all epochs but some."""
+    for name in os.listdir(folder):
+        match = re.fullmatch(r"optimizer_(\d{4})\.npz", name)
+        if match and int(match.group(1)) not in keep:
+            os.remove(os.path.join(folder, name))
+
+
+def _state_path(folder: str, epoch: int) -> str:
+    return os.path.join(folder, f"optimizer_{epoch:04d}.npz")

@@ -15,9 +15,16 @@ import keras
 import numpy as np
 
 from mrcnn.config import Config
+from mrcnn.data.check import check_dataset
 from mrcnn.data.dataset import Dataset
 from mrcnn.data.generator import DataGenerator
-from mrcnn.run.callbacks import Checkpoint, Reseed, StopWhenDiverged, ValidationAP
+from mrcnn.run.callbacks import (
+    Checkpoint,
+    Reseed,
+    StopWhenDiverged,
+    ValidationAP,
+    watched_loss,
+)
 from mrcnn.run.checkpoints import INTERRUPTED, LogDir, TrainingState
 from mrcnn.run.keras_model import TrainingModel
 
@@ -132,10 +139,13 @@ def fit(
     """Train up to epoch number `epochs`, going on after `log.epoch`.
 
     compile_model: compiles the model for a learning rate. measure: validation AP for the logs.
+    Raises DatasetError before anything is written where a dataset has mistakes.
     """
+    check(train_dataset, val_dataset, config)
     os.makedirs(log.folder, exist_ok=True)
+    steady = config.LEARNING_RATE_SCHEDULE == "constant"
     state = TrainingState.load(log.folder, log.epoch)
-    if state is not None and not state.fits(model, epochs):
+    if state is not None and not state.fits(model, learning_rate, epochs, steady):
         state = None
     first_epoch = state.first_epoch if state else log.epoch
     seed = state.seed if state else _seed(config)
@@ -145,10 +155,12 @@ def fit(
         state.restore(model.optimizer)
 
     workers = max(1, min(4, (os.cpu_count() or 1) - 1))
+    made_up_rois = 0 if config.USE_RPN_ROIS else config.POST_NMS_ROIS_TRAINING
     train_generator = DataGenerator(
         train_dataset,
         config,
         augmentation=augmentation,
+        random_rois=made_up_rois,
         no_augmentation_sources=no_augmentation_sources,
         steps=config.STEPS_PER_EPOCH,
         epoch=log.epoch,
@@ -160,17 +172,26 @@ def fit(
         val_generator = DataGenerator(
             val_dataset,
             config,
+            random_rois=made_up_rois,
             steps=config.VALIDATION_STEPS,
             same_every_epoch=True,
             seed=seed,
             workers=workers,
         )
-    numbers = {"first_epoch": first_epoch, "last_epoch": epochs, "seed": seed}
+    numbers = {
+        "first_epoch": first_epoch,
+        "last_epoch": epochs,
+        "seed": seed,
+        "learning_rate": float(learning_rate),
+    }
     callbacks = [Reseed(seed), StopWhenDiverged(train_dataset, log.folder)]
     if config.VALIDATION_AP_EVERY and measure:
         callbacks.append(ValidationAP(config.VALIDATION_AP_EVERY, measure))
+    history_path = os.path.join(log.folder, "history.csv")
+    earlier = [row for row in read_history(history_path) if int(row["epoch"]) <= log.epoch]
+    best = min(map(watched_loss, earlier), default=np.inf)
     callbacks.append(
-        Checkpoint(log.checkpoint, numbers, config.KEEP_CHECKPOINTS, config.SAVE_BEST_ONLY)
+        Checkpoint(log.checkpoint, numbers, config.KEEP_CHECKPOINTS, config.SAVE_BEST_ONLY, best)
     )
     callbacks += _loggers(log.folder, log.epoch)
     if config.EARLY_STOPPING_PATIENCE:
@@ -189,6 +210,21 @@ def fit(
         )
     plot_curves(log.folder)
     return history
+
+
+def check(train_dataset: Dataset, val_dataset: Dataset | None, config: Config) -> None:
+    """Look for mistakes in the data: in all of it, or in what can be read in some 20 seconds.
+
+    Raises DatasetError where there are any, naming the pictures.
+    """
+    for what, dataset, seconds in (
+        ("The training data", train_dataset, 15),
+        ("The validation data", val_dataset, 5),
+    ):
+        if dataset is not None:
+            report = check_dataset(dataset, config, seconds=seconds)
+            report.refuse_mistakes(what)
+            print(f"{what}: {report}")
 
 
 def _seed(config: Config) -> int:
