@@ -14,6 +14,7 @@ import os
 # Grappler warns eight times a graph that it can't price crop_and_resize, in lines of 1,000 letters.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
+import copy
 from collections import OrderedDict
 from collections.abc import Sequence
 from typing import Any
@@ -69,61 +70,14 @@ from mrcnn.nn.losses import (
     rpn_class_loss_graph,
     smooth_l1_loss,
 )
-from mrcnn.nn.proposals import ProposalLayer, ProposalStep
+from mrcnn.nn.proposals import ProposalLayer
 from mrcnn.nn.roi_align import PyramidROIAlign
 from mrcnn.nn.rpn import build_rpn_model, rpn_graph, rpn_over_pyramid
 from mrcnn.nn.targets import DetectionTargetLayer, PositiveRois, detection_targets_graph
-from mrcnn.run import checkpoints, infer, train
+from mrcnn.run import checkpoints, infer, inside, train
+from mrcnn.run.coco_eval import evaluate_dataset
 from mrcnn.run.keras_model import KerasModel, TrainingModel
 from mrcnn.weights import download, layout
-
-# The names that scripts import from here.
-__all__ = [
-    "BatchNorm",
-    "DataGenerator",
-    "DetectionLayer",
-    "DetectionTargetLayer",
-    "MaskRCNN",
-    "ProposalLayer",
-    "PyramidROIAlign",
-    "apply_box_deltas_graph",
-    "batch_pack_graph",
-    "build_detection_targets",
-    "build_fpn_mask_graph",
-    "build_inference",
-    "build_rpn_model",
-    "build_rpn_targets",
-    "build_training",
-    "clip_boxes_graph",
-    "compose_image_meta",
-    "compute_backbone_shapes",
-    "conv_block",
-    "data_generator",
-    "denorm_boxes_graph",
-    "detection_targets_graph",
-    "fpn_classifier_graph",
-    "generate_random_rois",
-    "identity_block",
-    "load_image_gt",
-    "log",
-    "log2_graph",
-    "mold_image",
-    "mrcnn_bbox_loss_graph",
-    "mrcnn_class_loss_graph",
-    "mrcnn_mask_loss_graph",
-    "norm_boxes_graph",
-    "overlaps_graph",
-    "parse_image_meta",
-    "parse_image_meta_graph",
-    "refine_detections_graph",
-    "resnet_graph",
-    "rpn_bbox_loss_graph",
-    "rpn_class_loss_graph",
-    "rpn_graph",
-    "smooth_l1_loss",
-    "trim_zeros_graph",
-    "unmold_image",
-]
 
 
 def log(text: str, array: np.ndarray | None = None) -> None:
@@ -161,6 +115,7 @@ class MaskRCNN:
         self.anchors: np.ndarray | None = None  # pixels, of the picture size last asked for
         self._anchor_cache: dict[tuple, np.ndarray] = {}
         self._forward: tuple | None = None
+        self._validator: MaskRCNN | None = None
         self.set_log_dir()
         self.keras_model = self.build(mode=mode, config=config)
         self.class_names: list[str] | None = None  # by class id, from weights or training data
@@ -170,7 +125,13 @@ class MaskRCNN:
 
     def build(self, mode: str, config: Config) -> KerasModel:
         """Wire the graph for one mode."""
-        return build_inference(config) if mode == "inference" else build_training(config)
+        policy = keras.config.dtype_policy()
+        if config.MIXED_PRECISION:
+            keras.config.set_dtype_policy("mixed_float16")
+        try:
+            return build_inference(config) if mode == "inference" else build_training(config)
+        finally:
+            keras.config.set_dtype_policy(policy)
 
     # -- Weights ----------------------------------------------------------------------------
 
@@ -300,9 +261,24 @@ class MaskRCNN:
             augmentation,
             custom_callbacks,
             no_augmentation_sources,
+            measure=lambda: self._validation_ap(val_dataset),
         )
         self.epoch = max(self.epoch, epochs)
         return history
+
+    def _validation_ap(self, dataset: Dataset) -> dict[str, float]:
+        """COCO's mask AP of the weights as they are, on whole pictures."""
+        config = copy.copy(self.config)
+        config.GPU_COUNT = config.IMAGES_PER_GPU = config.BATCH_SIZE = 1
+        config.DETECTION_MIN_CONFIDENCE = 0.05  # AP weighs unsure detections by itself
+        if config.IMAGE_RESIZE_MODE == "crop":
+            config.IMAGE_RESIZE_MODE = "pad64"
+        if self._validator is None:
+            self._validator = MaskRCNN("inference", config, self.model_dir)
+        layout.copy_weights(self.keras_model, self._validator.keras_model)
+        most = config.DETECTION_MAX_INSTANCES
+        measured = evaluate_dataset(self._validator, dataset, max_detections=most, verbose=0)
+        return {f"val_{name}": measured[name] for name in ("AP", "AP50")}
 
     # -- Inference --------------------------------------------------------------------------
 
@@ -474,11 +450,7 @@ class MaskRCNN:
         images = np.asarray(images)
         anchors = self.get_anchors(images.shape[1:])
         anchors = np.broadcast_to(anchors, (len(images), *anchors.shape))
-        names, tensors = zip(*outputs)
-        tap = keras.Model(self.keras_model.inputs, list(tensors))
-        inputs = [tf.cast(x, tf.float32) for x in (images, image_metas, anchors)]
-        arrays = keras.tree.flatten(tap(inputs))  # Keras gives a lone output without its list
-        results = OrderedDict((name, np.asarray(array)) for name, array in zip(names, arrays))
+        results = inside.run_to(self.keras_model, [images, image_metas, anchors], outputs)
         for name, array in results.items():
             log(name, array)
         return results
@@ -492,24 +464,7 @@ class MaskRCNN:
             "ROI/refined_anchors", "ROI/refined_anchors_clipped". An old ":0" at its end is ignored.
         Raises ValueError where there is no such layer or step.
         """
-        layer_name, _, step = name.removesuffix(":0").partition("/")
-        try:
-            layer = self.keras_model.get_layer(layer_name)
-        except ValueError:
-            raise ValueError(
-                f"There is no tensor {name!r}: give the name of a layer of "
-                "keras_model.summary(), or ROI/ and a step of the proposal layer."
-            ) from None
-        if not step:
-            return layer.output
-        steps = ("pre_nms_anchors", "refined_anchors", "refined_anchors_clipped")
-        if not isinstance(layer, ProposalLayer) or step not in steps:
-            raise ValueError(
-                f"{layer_name!r} shows no step {step!r}: the steps are "
-                f"{', '.join('ROI/' + s for s in steps)}, and ROI itself."
-            )
-        options = {k: v for k, v in layer.get_config().items() if k not in ("name", "trainable")}
-        return ProposalStep(step=step, **options)(layer.input)
+        return inside.tensor_named(self.keras_model, name)
 
     def find_trainable_layer(self, layer: KL.Layer) -> KL.Layer:
         """The layer that holds the weights: a wrapper's inner layer, else the layer itself."""

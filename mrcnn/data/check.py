@@ -151,7 +151,7 @@ def _check_picture(
     try:
         image = np.asarray(dataset.load_image(image_id))
     except Exception as error:
-        return f"{name}: load_image failed: {_told(error)}", 0, None
+        return f"{name}: load_image failed: {type(error).__name__}: {error}", 0, None
     if image.ndim != 3 or not image.size:
         return f"{name}: load_image returned an array of shape {image.shape}.", 0, None
     if config and image.shape[2] != config.IMAGE_CHANNEL_COUNT:
@@ -164,7 +164,8 @@ def _check_picture(
         message = str(error)
         return message if name in message else f"{name}: {message}", 0, None
     except Exception as error:
-        return f"{name}: load_mask failed: {_told(error)}", 0, None
+        hint = " (does a shape reach outside the picture?)" if type(error) is IndexError else ""
+        return f"{name}: load_mask failed: {type(error).__name__}: {error}{hint}", 0, None
     empty = np.flatnonzero(~mask.any(axis=(0, 1)))
     if len(empty):
         which = ", ".join(map(str, empty[:5])) + (", .." if len(empty) > 5 else "")
@@ -175,11 +176,6 @@ def _check_picture(
         told = f"the box {outside} (x, y, width, height) reaches outside of {width}x{height}"
         return f"{name}: {told} (width x height).", 0, None
     return None, mask.shape[-1], shape
-
-
-def _told(error: Exception) -> str:
-    hint = " Does a shape reach outside the picture?" if isinstance(error, IndexError) else ""
-    return f"{type(error).__name__}: {error}{hint}"
 
 
 def _box_outside(annotations: object, image_shape: tuple) -> list | None:

@@ -36,9 +36,10 @@ class Anchors(keras.layers.Layer):
         if config is not None:
             scales, ratios = config.RPN_ANCHOR_SCALES, config.RPN_ANCHOR_RATIOS
             strides, anchor_stride = config.BACKBONE_STRIDES, config.RPN_ANCHOR_STRIDE
-        self.scales = [float(x) for x in scales]
-        self.ratios = [float(x) for x in ratios]
-        self.strides = [int(x) for x in strides]
+        # Tuples: Keras wraps a list in an object that can't be copied into a config.
+        self.scales = tuple(float(x) for x in scales)
+        self.ratios = tuple(float(x) for x in ratios)
+        self.strides = tuple(int(x) for x in strides)
         self.anchor_stride = int(anchor_stride)
 
     def call(self, inputs: list[tf.Tensor]) -> tf.Tensor:

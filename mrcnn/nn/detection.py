@@ -31,8 +31,6 @@ class DetectionLayer(keras.layers.Layer):
     arguments after it, which are its BBOX_STD_DEV and DETECTION_* values.
     """
 
-    supports_jit = False  # XLA has no kernel for non-maximum suppression on every device
-
     def __init__(
         self,
         config: Config | None = None,
@@ -43,12 +41,13 @@ class DetectionLayer(keras.layers.Layer):
         **kwargs: Any,
     ) -> None:
         super().__init__(**{"dtype": "float32", **kwargs})
+        self.supports_jit = False  # XLA has no kernel for non-maximum suppression on every device
         if config is not None:
             bbox_std_dev = config.BBOX_STD_DEV
             max_instances = config.DETECTION_MAX_INSTANCES
             min_confidence = config.DETECTION_MIN_CONFIDENCE
             nms_threshold = config.DETECTION_NMS_THRESHOLD
-        self.bbox_std_dev = [float(s) for s in bbox_std_dev]
+        self.bbox_std_dev = tuple(float(s) for s in bbox_std_dev)
         self.max_instances = int(max_instances)
         self.min_confidence = float(min_confidence or 0)
         self.nms_threshold = float(nms_threshold)

@@ -41,9 +41,9 @@ def fpn_classifier_graph(
     x = KL.Activation("relu")(x)
     shared = KL.Reshape((-1, fc_layers_size), name="pool_squeeze")(x)  # [batch, R, units]
 
-    logits = RoiWise(KL.Dense(num_classes), name="mrcnn_class_logits", dtype="float32")(shared)
+    logits = _in_float32(KL.Dense, num_classes, name="mrcnn_class_logits")(shared)
     probs = KL.Activation("softmax", dtype="float32", name="mrcnn_class")(logits)
-    x = RoiWise(KL.Dense(4 * num_classes), name="mrcnn_bbox_fc", dtype="float32")(shared)
+    x = _in_float32(KL.Dense, 4 * num_classes, name="mrcnn_bbox_fc")(shared)
     bbox = KL.Reshape((-1, num_classes, 4), dtype="float32", name="mrcnn_bbox")(x)
     return [logits, probs, bbox]
 
@@ -71,6 +71,9 @@ def build_fpn_mask_graph(
     x = RoiWise(
         KL.Conv2DTranspose(channels, (2, 2), strides=2, activation="relu"), name="mrcnn_mask_deconv"
     )(x)
-    return RoiWise(
-        KL.Conv2D(num_classes, (1, 1), activation="sigmoid"), name="mrcnn_mask", dtype="float32"
-    )(x)
+    return _in_float32(KL.Conv2D, num_classes, (1, 1), activation="sigmoid", name="mrcnn_mask")(x)
+
+
+def _in_float32(layer: type, *args, name: str, **options) -> RoiWise:
+    """What a loss or a threshold reads keeps float32 under any precision policy."""
+    return RoiWise(layer(*args, **options, dtype="float32"), name=name, dtype="float32")

@@ -30,8 +30,6 @@ class ProposalLayer(keras.layers.Layer):
     it; else from the two last arguments.
     """
 
-    supports_jit = False  # XLA has no kernel for non-maximum suppression on every device
-
     def __init__(
         self,
         proposal_count: int,
@@ -42,11 +40,12 @@ class ProposalLayer(keras.layers.Layer):
         **kwargs: Any,
     ) -> None:
         super().__init__(**{"dtype": "float32", **kwargs})
+        self.supports_jit = False  # XLA has no kernel for non-maximum suppression on every device
         if config is not None:
             bbox_std_dev, pre_nms_limit = config.RPN_BBOX_STD_DEV, config.PRE_NMS_LIMIT
         self.proposal_count = int(proposal_count)
         self.nms_threshold = float(nms_threshold)
-        self.bbox_std_dev = [float(s) for s in bbox_std_dev]
+        self.bbox_std_dev = tuple(float(s) for s in bbox_std_dev)
         self.pre_nms_limit = int(pre_nms_limit)
 
     def call(self, inputs: list[tf.Tensor]) -> tf.Tensor:

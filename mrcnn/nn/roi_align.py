@@ -25,10 +25,9 @@ class PyramidROIAlign(keras.layers.Layer):
     the paper averages four. Old weights are made for it.
     """
 
-    supports_jit = False  # XLA has no kernel for crop_and_resize
-
     def __init__(self, pool_shape: tuple[int, int], **kwargs: Any) -> None:
         super().__init__(**{"dtype": "float32", **kwargs})
+        self.supports_jit = False  # XLA has no kernel for crop_and_resize
         self.pool_shape = tuple(int(side) for side in pool_shape)
 
     def call(self, inputs: list[tf.Tensor]) -> tf.Tensor:

@@ -29,8 +29,6 @@ class DetectionTargetLayer(keras.layers.Layer):
     seed: of the random choice among too many positives or negatives; None draws one.
     """
 
-    supports_jit = False  # XLA has no kernel for crop_and_resize
-
     def __init__(
         self,
         config: Config | None = None,
@@ -43,6 +41,7 @@ class DetectionTargetLayer(keras.layers.Layer):
         **kwargs: Any,
     ) -> None:
         super().__init__(**{"dtype": "float32", **kwargs})
+        self.supports_jit = False  # XLA has no kernel for crop_and_resize
         if config is not None:
             train_rois_per_image = config.TRAIN_ROIS_PER_IMAGE
             roi_positive_ratio = config.ROI_POSITIVE_RATIO
@@ -51,7 +50,7 @@ class DetectionTargetLayer(keras.layers.Layer):
             use_mini_mask = config.USE_MINI_MASK
         self.train_rois_per_image = int(train_rois_per_image)
         self.roi_positive_ratio = float(roi_positive_ratio)
-        self.bbox_std_dev = [float(s) for s in bbox_std_dev]
+        self.bbox_std_dev = tuple(float(s) for s in bbox_std_dev)
         self.mask_shape = tuple(int(side) for side in mask_shape)
         self.use_mini_mask = bool(use_mini_mask)
         self.seed = seed

@@ -143,6 +143,13 @@ def save_weights(
     )
 
 
+def copy_weights(source: Any, target: Any) -> None:
+    """Give a model the weights of another one that has the same layers, whatever their order."""
+    values = {place.key: place.variable for place in _places(source)}
+    for place in _places(target):
+        place.variable.assign(values[place.key])
+
+
 def _group(layer: Any, parents: tuple[str, ...]) -> str:
     return RPN_MODEL if RPN_MODEL in parents else layer.name
 
