@@ -169,7 +169,11 @@ class Config:
         mode: "inference" or "training"; what only training reads is checked only then.
         Raises ConfigError, one line for each mistake found.
         """
-        mistakes = [*_input_mistakes(self), *_anchor_mistakes(self), *_number_mistakes(self)]
+        mistakes = _kind_mistakes(self) or [
+            *_input_mistakes(self),
+            *_anchor_mistakes(self),
+            *_number_mistakes(self),
+        ]
         if mode == "training":
             mistakes += _training_mistakes(self)
         if mistakes:
@@ -183,8 +187,8 @@ class Config:
 
     def _warn_of_misspellings(self) -> None:
         known = {name for name in vars(Config) if name.isupper()}
-        for name in _public_names(self):
-            if name in known or not name.isupper():
+        for name in dir(self):
+            if name in known or not name.isupper() or callable(getattr(self, name)):
                 continue
             close = difflib.get_close_matches(name, known, n=1, cutoff=0.85)
             if close:
@@ -333,14 +337,27 @@ _WHOLE_NUMBERS = {
 _FRACTIONS = ("RPN_NMS_THRESHOLD", "DETECTION_NMS_THRESHOLD", "ROI_POSITIVE_RATIO")
 
 
+def _kind_mistakes(config: Config) -> list[str]:
+    """Values that aren't numbers; the other checks calculate with them."""
+    mistakes = []
+    for name, least in _WHOLE_NUMBERS.items():
+        if name == "BATCH_SIZE" and mistakes:
+            break  # it is computed from others
+        value = getattr(config, name)
+        number = isinstance(value, (int, float, np.number)) and not isinstance(value, bool)
+        optional = value is None and name == "IMAGE_MIN_DIM"
+        if not optional and not (number and np.isfinite(value)):
+            mistakes.append(f"{name} is {value!r}: it must be a whole number of at least {least}.")
+    return mistakes
+
+
 def _number_mistakes(config: Config) -> list[str]:
     mistakes = []
     for name, least in _WHOLE_NUMBERS.items():
         value = getattr(config, name)
         if value is None and name == "IMAGE_MIN_DIM":
             continue
-        whole = isinstance(value, (int, float, np.number)) and not isinstance(value, bool)
-        if not whole or value != int(value) or value < least:
+        if value != int(value) or value < least:
             mistakes.append(f"{name} is {value!r}: it must be a whole number of at least {least}.")
     for name in _FRACTIONS:
         value = getattr(config, name)

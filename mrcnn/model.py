@@ -108,11 +108,16 @@ class MaskRCNN:
             raise ValueError(f'mode is {mode!r}: it must be "training" or "inference".')
         if isinstance(config, type):
             raise TypeError(f"config is the class {config.__name__}: give an object of it.")
+        if not tf.compat.v1.executing_eagerly_outside_functions():
+            raise RuntimeError(
+                "TensorFlow runs without eager execution: delete the line with "
+                "disable_v2_behavior() or disable_eager_execution(); nothing here needs it."
+            )
         config.validate(mode)
         self.mode = mode
         self.config = config
         self.model_dir = os.fspath(model_dir)
-        self.anchors: np.ndarray | None = None  # pixels, of the picture size last asked for
+        self.anchors: np.ndarray | None = None  # pixels, of the picture size last computed
         self._anchor_cache: dict[tuple, np.ndarray] = {}
         self._forward: tuple | None = None
         self._validator: MaskRCNN | None = None
@@ -299,10 +304,7 @@ class MaskRCNN:
         pictures go through the network at a time; the last batch may be smaller.
         """
         self._require("inference", "detect")
-        images = [
-            infer.check_picture(image, self.config, f"picture {i} of {len(images)}")
-            for i, image in enumerate(images, start=1)
-        ]
+        images = infer.check_pictures(images, self.config)
         shapes = [molded_shape(image.shape, self.config) for image in images]
         for i, shape in enumerate(shapes, start=1):
             infer.check_molded_shape(shape, self.config, f"picture {i} of {len(images)}")
@@ -402,7 +404,8 @@ class MaskRCNN:
                 ("anchors", anchors),
             ]:
                 log(name, array)
-        detections, _, _, mrcnn_mask, *_ = self._call([molded_images, image_metas, anchors])
+        inputs = [molded_images, image_metas, anchors]
+        detections, _, _, mrcnn_mask, *_ = infer.outside_graphs(self._call, inputs)
         return detections.numpy(), mrcnn_mask.numpy()
 
     def _call(self, inputs: list[np.ndarray]) -> list[tf.Tensor]:
@@ -442,10 +445,7 @@ class MaskRCNN:
         Returns the arrays by name, in that order.
         """
         if image_metas is None:
-            images = [
-                infer.check_picture(image, self.config, f"picture {i} of {len(images)}")
-                for i, image in enumerate(images, start=1)
-            ]
+            images = infer.check_pictures(images, self.config)
             images, image_metas, _ = self.mold_inputs(images)
         images = np.asarray(images)
         anchors = self.get_anchors(images.shape[1:])

@@ -52,7 +52,7 @@ def resize_image(
     dtype = image.dtype
     scale = _scale(height, width, min_dim, max_dim if mode == "square" else None, min_scale)
     if scale != 1:
-        height, width = round(height * scale), round(width * scale)
+        height, width = _scaled(height, width, scale)
         image = resize(image, (height, width), preserve_range=True)
     # NOTE: an integer picture is cut down, not rounded, to its dtype; the original does so, and
     # its weights have learned it.
@@ -86,7 +86,7 @@ def molded_shape(image_shape: Sequence[int], config: Config) -> tuple[int, int]:
         return config.IMAGE_MIN_DIM, config.IMAGE_MIN_DIM
     scale = _scale(height, width, config.IMAGE_MIN_DIM, None, config.IMAGE_MIN_SCALE)
     if scale != 1:
-        height, width = round(height * scale), round(width * scale)
+        height, width = _scaled(height, width, scale)
     return height + -height % 64, width + -width % 64
 
 
@@ -162,6 +162,11 @@ def _scale(
     if max_dim and round(longest * scale) > max_dim:
         scale = max_dim / longest
     return scale
+
+
+def _scaled(height: int, width: int, scale: float) -> tuple[int, int]:
+    # A strip 500 times as long as wide, made to fit a small square, keeps one row of pixels.
+    return max(round(height * scale), 1), max(round(width * scale), 1)
 
 
 def _centered(missing: int) -> tuple[int, int]:

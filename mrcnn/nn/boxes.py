@@ -23,8 +23,9 @@ def apply_box_deltas_graph(boxes: tf.Tensor, deltas: tf.Tensor) -> tf.Tensor:
     height, width = y2 - y1, x2 - x1
     center_y = y1 + 0.5 * height + dy * height
     center_x = x1 + 0.5 * width + dx * width
-    height *= tf.exp(dh)
-    width *= tf.exp(dw)
+    # A network in its first epochs asks for any size: exp overflows, and inf - inf is no number.
+    height *= tf.exp(tf.minimum(dh, 30.0))
+    width *= tf.exp(tf.minimum(dw, 30.0))
     y1 = center_y - 0.5 * height
     x1 = center_x - 0.5 * width
     return tf.stack([y1, x1, y1 + height, x1 + width], axis=-1)

@@ -8,6 +8,7 @@ Shapes in this room
 import contextlib
 import io
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -37,28 +38,62 @@ def evaluate_dataset(
     Returns AP over IoU 0.50:0.95, AP50, AP75 and AP by area, for masks under those names and for
     boxes with "box_" before them; -1 where nothing was there to measure.
     """
-    image_ids = list(dataset.image_ids if image_ids is None else image_ids)
-    truth, found = [], []
-    pictures = []
+    return collect(model, dataset, image_ids, verbose).measure(max_detections)
+
+
+def collect(
+    model: Any, dataset: Dataset, image_ids: Iterable[int] | None = None, verbose: int = 1
+) -> "Collected":
+    """Detect on a dataset's pictures and lay the results beside its labels."""
+    image_ids = [int(i) for i in (dataset.image_ids if image_ids is None else image_ids)]
+    collected = Collected(
+        [{"id": int(i), "name": dataset.class_names[i]} for i in dataset.class_ids[1:]]
+    )
     for done, image_id in enumerate(image_ids, start=1):
         image = dataset.load_image(image_id)
         masks, class_ids = dataset.load_mask(image_id)
-        pictures.append({"id": int(image_id), "height": image.shape[0], "width": image.shape[1]})
-        truth += annotations(image_id, masks, class_ids)
+        collected.pictures.append(
+            {"id": image_id, "height": image.shape[0], "width": image.shape[1]}
+        )
+        collected.truth += annotations(image_id, masks, class_ids)
         result = model.detect([image])[0]
-        found += annotations(image_id, result["masks"], result["class_ids"], result["scores"])
+        collected.found += annotations(
+            image_id, result["masks"], result["class_ids"], result["scores"]
+        )
         if verbose and (done % 10 == 0 or done == len(image_ids)):
             print(f"{done} of {len(image_ids)} pictures", flush=True)
-    categories = [{"id": int(i), "name": dataset.class_names[i]} for i in dataset.class_ids[1:]]
-    return {
-        **measure(pictures, categories, truth, found, "segm", max_detections),
-        **{
-            f"box_{name}": value
+    return collected
+
+
+@dataclass
+class Collected:
+    """Pictures, labels and detections in COCO's form."""
+
+    categories: list[dict]
+    pictures: list[dict] = field(default_factory=list)
+    truth: list[dict] = field(default_factory=list)
+    found: list[dict] = field(default_factory=list)
+
+    def only(self, image_ids: Iterable[int]) -> "Collected":
+        """The part that belongs to some of the pictures."""
+        kept = {int(i) for i in image_ids}
+        return Collected(
+            self.categories,
+            [row for row in self.pictures if row["id"] in kept],
+            [row for row in self.truth if row["image_id"] in kept],
+            [row for row in self.found if row["image_id"] in kept],
+        )
+
+    def measure(self, max_detections: int = 100) -> dict[str, float]:
+        """As `evaluate_dataset` returns it."""
+        kinds = (("", "segm"), ("box_", "bbox"))
+        return {
+            f"{prefix}{name}": value
+            for prefix, kind in kinds
             for name, value in measure(
-                pictures, categories, truth, found, "bbox", max_detections
+                self.pictures, self.categories, self.truth, self.found, kind, max_detections
             ).items()
-        },
-    }
+        }
 
 
 def annotations(

@@ -10,7 +10,9 @@ Shapes in this room
 """
 
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import keras
 import numpy as np
@@ -34,6 +36,30 @@ def compiled_forward(keras_model: keras.Model) -> tf.types.experimental.GenericF
         return keras_model(list(inputs), training=False)
 
     return forward
+
+
+def check_pictures(images: Sequence[np.ndarray], config: Config) -> list[np.ndarray]:
+    """`check_picture` for each; ValueError names the picture, or says that a list is wanted."""
+    if isinstance(images, np.ndarray) and images.ndim in (2, 3):
+        raise ValueError(
+            f"the pictures are one array of shape {images.shape}: give a list of pictures, for one "
+            "of them detect([picture])."
+        )
+    checked = []  # no comprehension: a warning's stacklevel counts one as a call before 3.12
+    for i, image in enumerate(images, start=1):
+        checked.append(check_picture(image, config, f"picture {i} of {len(images)}"))
+    return checked
+
+
+def outside_graphs(function: Callable, *args: Any) -> Any:
+    """Call a function eagerly, even where a server of old wrote `with graph.as_default():`.
+
+    The default graph belongs to a thread, so another thread is free of it.
+    """
+    if tf.executing_eagerly():
+        return function(*args)
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(function, *args).result()
 
 
 def check_picture(image: np.ndarray, config: Config, which: str) -> np.ndarray:
@@ -84,7 +110,7 @@ def _check_values(image: np.ndarray, config: Config, which: str) -> np.ndarray:
     if image.dtype.kind == "f" and low >= 0 and high <= 1 and high > 0 and 1 < mean <= 255:
         warnings.warn(
             f"{which} holds values of 0..1: taken times 255, the range that the network knows.",
-            stacklevel=4,
+            stacklevel=5,  # the line that called detect
         )
         return image * 255
     if 0 < mean <= 255 and (low < -0.5 or high > 255.5):
@@ -144,7 +170,10 @@ def unmold_detections(
     wy1, wx1, wy2, wx2 = norm_boxes(np.asarray(window), image_shape[:2])
     shift = np.array([wy1, wx1, wy1, wx1])
     scale = np.array([wy2 - wy1, wx2 - wx1, wy2 - wy1, wx2 - wx1])
-    boxes = (detections[:count, :4] - shift) / scale  # normalised to the window
+    # A picture scaled down to a single row fills it, though that row has no height to divide by.
+    boxes = np.where(
+        scale > 0, (detections[:count, :4] - shift) / np.where(scale > 0, scale, 1), [0, 0, 1, 1]
+    )  # normalised to the window
     boxes = denorm_boxes(boxes, original_image_shape[:2])
 
     area = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
