@@ -16,6 +16,8 @@ from mrcnn.data.dataset import Dataset
 from mrcnn.data.images import molded_shape
 from mrcnn.data.inputs import load_mask, picture_name
 
+_SHOWN = 5  # notices of single pictures that are written out
+
 
 class DatasetError(ValueError):
     """A dataset can't be trained on; the message lists what is wrong with which pictures."""
@@ -63,10 +65,13 @@ def check_dataset(
     """Look for mistakes in a dataset by reading its pictures and masks.
 
     1. The dataset as a whole: prepared, no more classes than config.NUM_CLASSES, every picture of
-       a source that has classes, no id twice. If the first of these fails, nothing is read.
+       a source that has classes. If the first of these fails, nothing is read.
     2. Each picture: it and its masks can be read, are of one size, there are as many masks as
-       class ids, the ids are of this dataset, no mask is empty, no COCO box lies outside.
+       class ids, the ids are of this dataset.
     3. With a config: what of it the pictures can't be used with.
+
+    Training can live with an id that comes twice, an empty mask, or a COCO box that lies outside;
+    they are notices.
 
     limit, seconds: read at most so many pictures, for about so long (one at least): an evenly
         spread sample. None: all.
@@ -76,22 +81,26 @@ def check_dataset(
     if report.mistakes:
         report.total = len(dataset.image_info)
         return report
-    report.mistakes += _mistakes_of_ids(dataset)
+    report.mistakes += _mistakes_of_sources(dataset)
+    report.notices += _repeated_ids(dataset)
     report.total = len(dataset.image_ids)
 
     started = time.monotonic()
-    counts, shapes, found = {}, Counter(), {}
+    counts, shapes, found, notices = {}, Counter(), {}, []
     for i in _evenly_spread(report.total)[:limit]:
         if counts and seconds is not None and time.monotonic() - started > seconds:
             break
         image_id = int(dataset.image_ids[i])
-        mistake, counts[image_id], shape = _check_picture(dataset, image_id, config)
+        mistake, counts[image_id], shape = _check_picture(dataset, image_id, config, notices)
         if mistake:
             found[image_id] = mistake
         elif config and shape:
             shapes[shape] += 1
     report.checked = len(counts)
     report.mistakes += [found[image_id] for image_id in sorted(found)]
+    report.notices += notices[:_SHOWN]
+    if len(notices) > _SHOWN:
+        report.notices.append(f"and {len(notices) - _SHOWN} more like these.")
     good = {image_id: count for image_id, count in counts.items() if image_id not in found}
     _judge_counts(report, dataset, good, config)
     if len(shapes) > 1 and config.BATCH_SIZE > 1:
@@ -125,7 +134,7 @@ def _mistakes_as_a_whole(dataset: Dataset, config: Config | None) -> list[str]:
     return []
 
 
-def _mistakes_of_ids(dataset: Dataset) -> list[str]:
+def _mistakes_of_sources(dataset: Dataset) -> list[str]:
     mistakes = []
     sources = Counter(info["source"] for info in dataset.image_info)
     for source in sources.keys() - dataset.source_class_ids.keys():
@@ -134,17 +143,22 @@ def _mistakes_of_ids(dataset: Dataset) -> list[str]:
             f"{sources[source]} pictures are of the source {source!r}, which has no classes; "
             f"those that have are: {known or 'none'}. Give add_image and add_class one source."
         )
-    names = Counter((info["source"], str(info["id"])) for info in dataset.image_info)
-    mistakes += [
-        f"The picture {source}.{image_id} was added {count} times."
-        for (source, image_id), count in names.items()
-        if count > 1
-    ]
     return mistakes
 
 
+def _repeated_ids(dataset: Dataset) -> list[str]:
+    names = Counter((info["source"], str(info["id"])) for info in dataset.image_info)
+    repeated = {name: count for name, count in names.items() if count > 1}
+    if not repeated:
+        return []
+    (source, image_id), count = max(repeated.items(), key=lambda item: item[1])
+    return [
+        f"{len(repeated)} picture ids were added more than once, {source}.{image_id} {count} times."
+    ]
+
+
 def _check_picture(
-    dataset: Dataset, image_id: int, config: Config | None
+    dataset: Dataset, image_id: int, config: Config | None, notices: list[str]
 ) -> tuple[str | None, int, tuple[int, int] | None]:
     """(what is wrong or None, number of instances, (height, width) in the network or None)."""
     name = picture_name(dataset, image_id)
@@ -169,13 +183,13 @@ def _check_picture(
     empty = np.flatnonzero(~mask.any(axis=(0, 1)))
     if len(empty):
         which = ", ".join(map(str, empty[:5])) + (", .." if len(empty) > 5 else "")
-        return f"{name}: {len(empty)} of {mask.shape[-1]} masks are empty ({which}).", 0, None
+        notices.append(f"{name}: {len(empty)} of {mask.shape[-1]} masks are empty ({which}).")
     outside = _box_outside(dataset.image_info[image_id].get("annotations"), image.shape)
     if outside is not None:
         height, width = image.shape[:2]
         told = f"the box {outside} (x, y, width, height) reaches outside of {width}x{height}"
-        return f"{name}: {told} (width x height).", 0, None
-    return None, mask.shape[-1], shape
+        notices.append(f"{name}: {told} (width x height).")
+    return None, mask.shape[-1] - len(empty), shape
 
 
 def _box_outside(annotations: object, image_shape: tuple) -> list | None:

@@ -112,7 +112,11 @@ class DataGenerator(keras.utils.PyDataset):
         return self.steps or -(-len(self.image_ids) // self.batch_size)
 
     def __getitem__(self, index: int) -> tuple[tuple, tuple]:
-        places = self._places(index)
+        return self.batch(self.epoch, index)
+
+    def batch(self, epoch: int, index: int) -> tuple[tuple, tuple]:
+        """Batch number `index` of an epoch, whatever epoch the generator itself is at."""
+        places = self._places(epoch, index)
         samples = [sample for place in places if (sample := self._sample(place)) is not None]
         place = places[-1]
         for _ in range(len(self.image_ids) if not samples else 0):
@@ -131,15 +135,15 @@ class DataGenerator(keras.utils.PyDataset):
         if not self.same_every_epoch:
             self.epoch += 1
 
-    def _places(self, index: int) -> range:
+    def _places(self, epoch: int, index: int) -> range:
         """The batch's places in the endless row of passes."""
         count = len(self.image_ids)
         if self.steps:
-            first = (self.epoch * self.steps + index) * self.batch_size
+            first = (epoch * self.steps + index) * self.batch_size
             return range(first, first + self.batch_size)
         first = index * self.batch_size
         shown = range(first, min(first + self.batch_size, count))
-        return range(self.epoch * count + shown.start, self.epoch * count + shown.stop)
+        return range(epoch * count + shown.start, epoch * count + shown.stop)
 
     def _sample(self, place: int) -> tuple | None:
         """The arrays of one picture, or None where it has no instance and that matters."""

@@ -16,6 +16,7 @@ from mrcnn.run.checkpoints import (
     checkpoints,
     kept_variables,
     remove_states,
+    stable_names,
 )
 
 
@@ -48,7 +49,7 @@ class Checkpoint(keras.callbacks.Callback):
         TrainingState(
             epoch + 1,
             **self.state,
-            trainable=[w.path for w in self.model.trainable_weights],
+            trainable=stable_names(self.model.trainable_weights),
             variables=[np.asarray(v) for v in kept_variables(self.model.optimizer)],
         ).save(folder)
         if not self.best_only or loss < self.best:

@@ -8,6 +8,7 @@ logs/cells20261123T0308/mask_rcnn_cells_interrupted.h5    when a run was stopped
 import datetime
 import os
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import keras
@@ -93,8 +94,8 @@ class TrainingState:
     """What a checkpoint doesn't hold and an exact resumption needs.
 
     epoch: finished epochs. first_epoch, last_epoch: of the `train()` call. seed: of its shuffling
-    and sampling. learning_rate: what the call was given. trainable: paths of the weights that were
-    trained. variables: the optimiser's, as `kept_variables` orders them.
+    and sampling. learning_rate: what the call was given. trainable: `stable_names` of the weights
+    that were trained. variables: the optimiser's, as `kept_variables` orders them.
     """
 
     epoch: int
@@ -145,7 +146,7 @@ class TrainingState:
         """
         cut_short = self.epoch < self.last_epoch == last_epoch
         prolonged = steady and self.learning_rate == learning_rate
-        same_layers = self.trainable == [w.path for w in model.trainable_weights]
+        same_layers = self.trainable == stable_names(model.trainable_weights)
         return same_layers and (cut_short or prolonged)
 
     def restore(self, optimizer: keras.optimizers.Optimizer) -> None:
@@ -157,8 +158,7 @@ class TrainingState:
         if [tuple(v.shape) for v in variables] != [x.shape for x in self.variables]:
             raise ValueError(
                 f"optimizer_{self.epoch:04d}.npz, beside the checkpoint, is of other settings: set "
-                "ACCUMULATE_GRADIENTS and MIXED_PRECISION as they were, or delete the file to go "
-                "on with a new momentum."
+                "MIXED_PRECISION as it was, or delete the file to go on with a new momentum."
             )
         for variable, value in zip(variables, self.variables):
             variable.assign(value)
@@ -167,6 +167,16 @@ class TrainingState:
 def kept_variables(optimizer: keras.optimizers.Optimizer) -> list[keras.Variable]:
     """An optimiser's variables without its learning rate, which each `train()` call gives anew."""
     return [v for v in optimizer.variables if v.name != "learning_rate"]
+
+
+def stable_names(variables: Iterable[keras.Variable]) -> list[str]:
+    """layer/weight of each variable.
+
+    A wrapper's path has its inner layer in the middle, whose name Keras counts up with every model
+    of a process: "mrcnn_class_conv1/conv2d_28/kernel".
+    """
+    parts = [variable.path.split("/") for variable in variables]
+    return [f"{path[0]}/{path[-1]}" for path in parts]
 
 
 def remove_states(folder: str, keep: set[int]) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 
 import keras
 import numpy as np
+import tensorflow as tf
 
 from mrcnn.config import Config
 from mrcnn.data.check import check_dataset
@@ -165,7 +166,6 @@ def fit(
         steps=config.STEPS_PER_EPOCH,
         epoch=log.epoch,
         seed=seed,
-        workers=workers,
     )
     val_generator = None
     if val_dataset is not None and config.VALIDATION_STEPS:
@@ -176,7 +176,6 @@ def fit(
             steps=config.VALIDATION_STEPS,
             same_every_epoch=True,
             seed=seed,
-            workers=workers,
         )
     numbers = {
         "first_epoch": first_epoch,
@@ -201,10 +200,13 @@ def fit(
         )
     with stoppable(model, log):
         history = model.fit(
-            train_generator,
+            stream(train_generator, workers),
+            steps_per_epoch=len(train_generator),
+            shuffle=False,  # the generator has done it
             initial_epoch=log.epoch,
             epochs=epochs,
-            validation_data=val_generator,
+            validation_data=stream(val_generator, workers) if val_generator else None,
+            validation_steps=len(val_generator) if val_generator else None,
             callbacks=[*callbacks, *(custom_callbacks or [])],
             verbose=1 if sys.stdout.isatty() or "ipykernel" in sys.modules else 2,
         )
@@ -225,6 +227,34 @@ def check(train_dataset: Dataset, val_dataset: Dataset | None, config: Config) -
             report = check_dataset(dataset, config, seconds=seconds)
             report.refuse_mistakes(what)
             print(f"{what}: {report}")
+
+
+def stream(generator: DataGenerator, workers: int) -> tf.data.Dataset:
+    """A generator's batches without end, from its epoch on, made ahead of time and in order.
+
+    Keras would run through a generator itself, but it counts a first look at the data as an
+    epoch, and its threads hand batches over in any order: a resumed run would see other ones.
+    Raises what load_image() or load_mask() raises, as TensorFlow's error with the same text.
+    """
+    first, steps = generator.epoch, len(generator)
+
+    def make(k: int) -> list[np.ndarray]:
+        epoch = first if generator.same_every_epoch else first + int(k) // steps
+        return list(generator.batch(epoch, int(k) % steps)[0])
+
+    example = make(0)
+    one_size = generator.config.IMAGE_RESIZE_MODE in ("square", "crop")
+
+    def load(k: tf.Tensor) -> tuple[tuple[tf.Tensor, ...]]:
+        arrays = tf.numpy_function(make, [k], [x.dtype for x in example])
+        for i, (array, like) in enumerate(zip(arrays, example)):
+            # Height and width of pictures, and with them the number of anchors, may vary.
+            free = 0 if one_size else {0: 2, 2: 1}.get(i, 0)
+            array.set_shape([None, *[None] * free, *like.shape[1 + free :]])
+        return (tuple(arrays),)
+
+    batches = tf.data.Dataset.counter()
+    return batches.map(load, num_parallel_calls=workers, deterministic=True).prefetch(2)
 
 
 def _seed(config: Config) -> int:
