@@ -216,10 +216,9 @@ def _plain(value: Any) -> Any:
     if isinstance(value, np.ndarray | np.generic):
         value = value.tolist()
     try:
-        json.dumps(value)
+        return json.loads(json.dumps(value))
     except (TypeError, ValueError):
         return _NOT_PLAIN
-    return value
 
 
 def function_of(config: Config, name: str) -> Callable | None:

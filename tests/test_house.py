@@ -27,6 +27,7 @@ HEIGHTS = {
     "run": 3,
     "visualize": 4,
     "model": 4,
+    "parallel_model": 4,
     "utils": 5,
     "cli": 6,
     "__main__": 7,

@@ -224,6 +224,8 @@ def _fraction(text: str) -> float:
 
 # -- The detector ---------------------------------------------------------------------------
 
+_MOST_LABELS = 25  # in a picture of one class; beyond, colours alone tell instances apart
+
 # A picture [height, width, 3] or [height, width] -> the dict of MaskRCNN.detect.
 Detector = Callable[[np.ndarray], Mapping[str, np.ndarray]]
 
@@ -315,8 +317,16 @@ def _one_picture(
 def _draw(picture: np.ndarray, result: Mapping[str, np.ndarray], names: list[str]) -> np.ndarray:
     from mrcnn.visualize import render_instances
 
+    # A hundred labels that all say the same would hide what they name.
+    crowd = len(result["rois"]) > _MOST_LABELS and len(set(result["class_ids"].tolist())) == 1
     return render_instances(
-        picture, result["rois"], result["masks"], result["class_ids"], names, result["scores"]
+        picture,
+        result["rois"],
+        result["masks"],
+        result["class_ids"],
+        names,
+        result["scores"],
+        captions=[""] * len(result["rois"]) if crowd else None,
     )
 
 

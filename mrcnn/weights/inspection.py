@@ -3,6 +3,7 @@
 print(inspect_weights("mask_rcnn_coco.h5"))
 """
 
+import json
 import math
 import os
 from collections.abc import Mapping
@@ -10,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from mrcnn.config import Config
 from mrcnn.weights.files import WeightsError, open_weights
 from mrcnn.weights.names import part_of
 
@@ -111,8 +113,14 @@ class WeightsInfo:
 
     def suggested_config(self) -> list[str]:
         """The lines of a Config subclass that fits this file."""
-        lines = ["class FileConfig(Config):", '    NAME = "file"']
-        lines += [f"    {name} = {value!r}" for name, value in self.config_attributes().items()]
+        values = {"NAME": "file", **self.config_attributes()}
+        defaults = Config().hyper_parameters()
+        lines = ["class FileConfig(Config):"]
+        lines += [
+            f"    {name} = {json.dumps(value) if isinstance(value, str) else repr(value)}"
+            for name, value in values.items()
+            if name in self.attributes or defaults.get(name) != value
+        ]
         if self.backbone == "other":
             lines.append(
                 "    # BACKBONE: the encoder is not Matterport's ResNet; give its function."

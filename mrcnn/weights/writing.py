@@ -32,7 +32,8 @@ def write_weights(
     layers: (group, [(weight name such as "conv1/kernel:0", array)]) in the order of the file.
     description: what else a reader should know, as JSON would take it; other programs, which
         read only what layer_names lists, pass it over.
-    dtype: of the tensors on disk; float16 halves the file, and only this package reads it.
+    dtype: of kernels on disk; float16 halves the file, and only this package reads it. Vectors
+        stay float32: they weigh little, and a variance may be beyond what float16 holds.
     The file appears at `path` only when it is complete; whatever was there stays until then.
     Raises WeightsError where the folder doesn't exist.
     """
@@ -62,7 +63,8 @@ def write_weights(
 def _write_layer(group: h5py.Group, tensors: Iterable[tuple[str, np.ndarray]], dtype: type) -> None:
     names = []
     for name, values in tensors:
-        group.create_dataset(name, data=np.asarray(values, dtype))
+        kept = dtype if np.ndim(values) > 1 else np.float32
+        group.create_dataset(name, data=np.asarray(values, kept))
         names.append(name)
     _write_names(group, "weight_names", names)
 
