@@ -100,7 +100,9 @@ class NucleusInferenceConfig(NucleusConfig):
     IMAGE_MIN_DIM = 0
     IMAGE_MAX_DIM = 1024  # not read in this mode
     PRE_NMS_LIMIT = 6000
-    POST_NMS_ROIS_INFERENCE = 1000
+    RPN_NMS_THRESHOLD = 0.85  # nuclei touch: a neighbour is no duplicate
+    POST_NMS_ROIS_INFERENCE = 2000
+    DETECTION_NMS_THRESHOLD = 0.5
     DETECTION_MAX_INSTANCES = 400
     DETECTION_MIN_CONFIDENCE = 0.5
 
