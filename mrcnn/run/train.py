@@ -332,8 +332,8 @@ def plot_curves(folder: str) -> None:
     rows = read_history(os.path.join(folder, "history.csv"))
     if not rows:
         return
-    names = [n for n in rows[-1] if n != "epoch" and not n.startswith("val_")]
-    names = [n for n in names if n != "learning_rate"]
+    columns = dict.fromkeys(name.removeprefix("val_") for row in rows for name in row)
+    names = [name for name in columns if name not in ("epoch", "learning_rate")]
     figure = matplotlib.figure.Figure(figsize=(12, 3 * -(-len(names) // 3)), layout="constrained")
     FigureCanvasAgg(figure)
     for i, name in enumerate(names):

@@ -50,7 +50,7 @@ def test_demo_runs_without_network(tmp_path, monkeypatch, place):
     printed = streams(notebook)
     assert "The COCO weights can't be fetched" in printed
     assert "Going on with weights trained on nuclei" in printed
-    assert 12 <= printed.count("nucleus         score") <= 30  # the picture has 18
+    assert 35 <= printed.count("nucleus         score") <= 60  # 43 are labelled in the picture
     assert len(pictures(notebook)) == 1
     assert not (tmp_path / "mask_rcnn_coco.h5").exists()
 
