@@ -498,27 +498,12 @@ def build_inference(config: Config) -> KerasModel:
     )([rpn_class, rpn_bbox, anchors])
 
     pyramid = feature_maps[:4]  # P6 is for the proposals alone
-    _, mrcnn_class, mrcnn_bbox = fpn_classifier_graph(
-        rpn_rois,
-        pyramid,
-        image_meta,
-        config.POOL_SIZE,
-        config.NUM_CLASSES,
-        train_bn=config.TRAIN_BN,
-        fc_layers_size=config.FPN_CLASSIF_FC_LAYERS_SIZE,
-    )
+    _, mrcnn_class, mrcnn_bbox = box_head(rpn_rois, pyramid, image_meta, config)
     detections = DetectionLayer(config, name="mrcnn_detection")(
         [rpn_rois, mrcnn_class, mrcnn_bbox, image_meta]
     )
-    mrcnn_mask = build_fpn_mask_graph(
-        RealDetections(name="real_detections")(detections),
-        pyramid,
-        image_meta,
-        config.MASK_POOL_SIZE,
-        config.NUM_CLASSES,
-        train_bn=config.TRAIN_BN,
-        channels=config.MASK_CONV_CHANNELS,
-    )
+    found = RealDetections(name="real_detections")(detections)
+    mrcnn_mask = mask_head(found, pyramid, image_meta, config)
     mrcnn_mask = PadInstances(config.DETECTION_MAX_INSTANCES, name="padded_masks")(mrcnn_mask)
     return KerasModel(
         [image, image_meta, anchors],
@@ -566,27 +551,11 @@ def build_training(config: Config) -> TrainingModel:
     )([candidates, gt_class_ids, NormBoxes(name="norm_gt_boxes")([gt_boxes, image]), gt_masks])
 
     pyramid = feature_maps[:4]  # P6 is for the proposals alone
-    mrcnn_class_logits, mrcnn_class, mrcnn_bbox = fpn_classifier_graph(
-        rois,
-        pyramid,
-        image_meta,
-        config.POOL_SIZE,
-        config.NUM_CLASSES,
-        train_bn=config.TRAIN_BN,
-        fc_layers_size=config.FPN_CLASSIF_FC_LAYERS_SIZE,
-    )
+    mrcnn_class_logits, mrcnn_class, mrcnn_bbox = box_head(rois, pyramid, image_meta, config)
     mask_rois, mask_class_ids, target_mask = PositiveRois(name="positive_rois")(
         [rois, target_class_ids, target_mask]
     )
-    mrcnn_mask = build_fpn_mask_graph(
-        mask_rois,
-        pyramid,
-        image_meta,
-        config.MASK_POOL_SIZE,
-        config.NUM_CLASSES,
-        train_bn=config.TRAIN_BN,
-        channels=config.MASK_CONV_CHANNELS,
-    )
+    mrcnn_mask = mask_head(mask_rois, pyramid, image_meta, config)
     active_class_ids = image_meta[:, 12:]
     losses = [
         Loss("rpn_class_loss")([rpn_match, rpn_class_logits]),
@@ -613,3 +582,39 @@ def build_features_and_rpn(
         config.RPN_CONV_CHANNELS,
     )
     return feature_maps, rpn_over_pyramid(feature_maps, rpn)
+
+
+def box_head(
+    rois: keras.KerasTensor,
+    pyramid: list[keras.KerasTensor],
+    image_meta: keras.KerasTensor,
+    config: Config,
+) -> list[keras.KerasTensor]:
+    """[mrcnn_class_logits, mrcnn_class, mrcnn_bbox] of regions, with the sizes of a config."""
+    return fpn_classifier_graph(
+        rois,
+        pyramid,
+        image_meta,
+        config.POOL_SIZE,
+        config.NUM_CLASSES,
+        train_bn=config.TRAIN_BN,
+        fc_layers_size=config.FPN_CLASSIF_FC_LAYERS_SIZE,
+    )
+
+
+def mask_head(
+    rois: keras.KerasTensor,
+    pyramid: list[keras.KerasTensor],
+    image_meta: keras.KerasTensor,
+    config: Config,
+) -> keras.KerasTensor:
+    """mrcnn_mask of regions, with the sizes of a config."""
+    return build_fpn_mask_graph(
+        rois,
+        pyramid,
+        image_meta,
+        config.MASK_POOL_SIZE,
+        config.NUM_CLASSES,
+        train_bn=config.TRAIN_BN,
+        channels=config.MASK_CONV_CHANNELS,
+    )

@@ -8,6 +8,7 @@ import re
 import signal
 import sys
 import threading
+import warnings
 from collections.abc import Callable, Collection, Iterator
 from typing import Any
 
@@ -198,7 +199,9 @@ def fit(
         callbacks.append(
             keras.callbacks.EarlyStopping(watched, patience=config.EARLY_STOPPING_PATIENCE)
         )
-    with stoppable(model, log):
+    with stoppable(model, log), warnings.catch_warnings():
+        # Keras says so of every stream that it validates on.
+        warnings.filterwarnings("ignore", message="`shuffle=True` was passed")
         history = model.fit(
             stream(train_generator, workers),
             steps_per_epoch=len(train_generator),
