@@ -36,7 +36,7 @@ setup(
             "nbclient>=0.10",
             "nbformat>=5.10",
             "ipykernel>=6.29",
-            "ruff>=0.15",
+            "ruff>=0.15,<0.18",
         ],
     },
     entry_points={"console_scripts": ["mrcnn = mrcnn.cli:main"]},
