@@ -37,7 +37,7 @@ from mrcnn.data.images import (
 )
 from mrcnn.data.inputs import build_rpn_targets, load_image_gt
 from mrcnn.data.roi_targets import build_detection_targets, generate_random_rois
-from mrcnn.geometry.anchors import compute_backbone_shapes, generate_pyramid_anchors
+from mrcnn.geometry.anchors import anchors_of_picture, compute_backbone_shapes
 from mrcnn.geometry.boxes import norm_boxes
 from mrcnn.nn.anchors import Anchors
 from mrcnn.nn.backbone import build_backbone, conv_block, identity_block, resnet_graph
@@ -383,20 +383,17 @@ class MaskRCNN:
         """Normalised anchors [num_anchors, (y1, x1, y2, x2)] for a molded picture's shape."""
         key = tuple(int(side) for side in image_shape)
         if key not in self._anchor_cache:
-            config = self.config
-            self.anchors = generate_pyramid_anchors(
-                config.RPN_ANCHOR_SCALES,
-                config.RPN_ANCHOR_RATIOS,
-                compute_backbone_shapes(config, key),
-                config.BACKBONE_STRIDES,
-                config.RPN_ANCHOR_STRIDE,
-            )
+            self.anchors = anchors_of_picture(self.config, key)
             self._anchor_cache[key] = norm_boxes(self.anchors, key[:2])
         return self._anchor_cache[key]
 
-    def _run_batch(self, molded_images, image_metas, verbose: int):
+    def _anchors_of_batch(self, molded_images: np.ndarray) -> np.ndarray:
+        """The same anchors for each picture: [batch, num_anchors, 4], without copies."""
         anchors = self.get_anchors(molded_images.shape[1:])
-        anchors = np.broadcast_to(anchors, (len(molded_images), *anchors.shape))
+        return np.broadcast_to(anchors, (len(molded_images), *anchors.shape))
+
+    def _run_batch(self, molded_images, image_metas, verbose: int):
+        anchors = self._anchors_of_batch(molded_images)
         if verbose:
             for name, array in [
                 ("molded_images", molded_images),
@@ -448,8 +445,7 @@ class MaskRCNN:
             images = infer.check_pictures(images, self.config)
             images, image_metas, _ = self.mold_inputs(images)
         images = np.asarray(images)
-        anchors = self.get_anchors(images.shape[1:])
-        anchors = np.broadcast_to(anchors, (len(images), *anchors.shape))
+        anchors = self._anchors_of_batch(images)
         results = inside.run_to(self.keras_model, [images, image_metas, anchors], outputs)
         for name, array in results.items():
             log(name, array)

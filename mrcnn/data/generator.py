@@ -22,7 +22,7 @@ from mrcnn.data.dataset import Dataset
 from mrcnn.data.images import mold_image
 from mrcnn.data.inputs import build_rpn_targets, load_image_gt, picture_name
 from mrcnn.data.roi_targets import build_detection_targets, generate_random_rois
-from mrcnn.geometry.anchors import compute_backbone_shapes, generate_pyramid_anchors
+from mrcnn.geometry.anchors import anchors_of_picture, compute_backbone_shapes
 
 logger = logging.getLogger(__name__)
 
@@ -98,14 +98,7 @@ class DataGenerator(keras.utils.PyDataset):
         """[N, (y1, x1, y2, x2)] in pixels for a picture of the network's size."""
         key = tuple(int(side) for side in image_shape[:2])
         if key not in self._anchors:
-            config = self.config
-            self._anchors[key] = generate_pyramid_anchors(
-                config.RPN_ANCHOR_SCALES,
-                config.RPN_ANCHOR_RATIOS,
-                compute_backbone_shapes(config, key),
-                config.BACKBONE_STRIDES,
-                config.RPN_ANCHOR_STRIDE,
-            )
+            self._anchors[key] = anchors_of_picture(self.config, key)
         return self._anchors[key]
 
     def __len__(self) -> int:

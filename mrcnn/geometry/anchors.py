@@ -72,3 +72,18 @@ def generate_pyramid_anchors(
             for scale, shape, stride in levels
         ]
     )
+
+
+def anchors_of_picture(config: Config, image_shape: Sequence[int]) -> np.ndarray:
+    """The anchors that a config puts on a picture of the network's size.
+
+    image_shape: (height, width, ...) in pixels.
+    Returns float64 [num_anchors, (y1, x1, y2, x2)] in pixels.
+    """
+    return generate_pyramid_anchors(
+        config.RPN_ANCHOR_SCALES,
+        config.RPN_ANCHOR_RATIOS,
+        compute_backbone_shapes(config, image_shape),
+        config.BACKBONE_STRIDES,
+        config.RPN_ANCHOR_STRIDE,
+    )
