@@ -1,0 +1,215 @@
+"""Files of labelled sets: reading them without surprises, and finding the pictures they name."""
+
+import json
+import os
+import warnings
+import xml.etree.ElementTree as ElementTree
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from mrcnn.data.formats.notes import FormatError, shortened
+from mrcnn.data.pictures import SUFFIXES, read_picture
+
+MASK_SUFFIXES = (".png", ".tif", ".tiff", ".bmp", ".gif")  # a JPEG's values are not exact
+MOST_PIXELS = 2 * Image.MAX_IMAGE_PIXELS  # a larger picture is refused when it is read
+
+_EXIF_KEYS = {"exif", "Raw profile type exif", "xmp", "XML:com.adobe.xmp"}
+
+# -- Annotation files -----------------------------------------------------------------------
+
+
+def read_json(path: Path) -> Any:
+    """The content of a JSON file. Raises FormatError, with the reason and the place."""
+    try:
+        return json.loads(_read_bytes(path))
+    except json.JSONDecodeError as error:
+        where = f"line {error.lineno}, column {error.colno}"
+        raise FormatError(
+            f"{path} is no JSON, or cut short: {error.msg} at {where}. Export it again."
+        ) from None
+    except UnicodeDecodeError as error:
+        raise FormatError(
+            f"{path} is not in UTF-8 (byte {error.start}): save it in that encoding."
+        ) from None
+    except RecursionError:
+        raise FormatError(f"{path} nests lists too deep to be an annotation file.") from None
+    except ValueError as error:  # a number of thousands of digits
+        raise FormatError(f"{path} can't be read as JSON: {shortened(error)}.") from None
+    except MemoryError:
+        raise FormatError(
+            f"{path} is too large for this computer's memory: cut it into several files."
+        ) from None
+
+
+def read_xml(path: Path) -> ElementTree.Element:
+    """The root of an XML file. Raises FormatError, also for one that defines entities."""
+    parser = ElementTree.XMLParser(target=_PlainXml())
+    try:
+        parser.feed(_read_bytes(path))
+        return parser.close()
+    except (ElementTree.ParseError, LookupError, ValueError) as error:
+        if isinstance(error, FormatError):
+            raise FormatError(f"{path} {error}") from None
+        raise FormatError(f"{path} is no XML, or cut short: {shortened(error)}.") from None
+
+
+class _PlainXml(ElementTree.TreeBuilder):
+    def doctype(self, name: str, public_id: str | None, system: str | None) -> None:
+        # Entities can make a kilobyte grow to gigabytes, or name other files.
+        raise FormatError("has a DOCTYPE, which no annotation needs: remove it.")
+
+
+def _read_bytes(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        raise FormatError(f"{path}: there is no such file.") from None
+    except OSError as error:
+        raise FormatError(f"{path} can't be read: {error.strerror}.") from None
+
+
+# -- Folders --------------------------------------------------------------------------------
+
+
+class Folders:
+    """Listings of folders, each read once: asking for every picture would take minutes."""
+
+    def __init__(self) -> None:
+        self._names: dict[str, frozenset[str]] = {}
+
+    def names(self, folder: str | os.PathLike) -> frozenset[str]:
+        """Names of the entries of a folder; none where it can't be listed."""
+        key = os.fspath(folder)
+        if key not in self._names:
+            try:
+                self._names[key] = frozenset(os.listdir(key or "."))
+            except (OSError, ValueError):
+                self._names[key] = frozenset()
+        return self._names[key]
+
+    def has(self, path: str | os.PathLike) -> bool:
+        """Whether there is such an entry."""
+        folder, name = os.path.split(os.fspath(path))
+        return name in self.names(folder)
+
+    def with_suffix(self, folder: Path, suffixes: Sequence[str]) -> list[str]:
+        """Names of the visible entries of a folder that end so, sorted."""
+        return sorted(
+            name
+            for name in self.names(folder)
+            if name.lower().endswith(tuple(suffixes)) and name[0] != "."
+        )
+
+
+def natural_name(name: Any) -> str | None:
+    """A picture's name as an annotation file has it, as a relative path; None if it is no name.
+
+    Back-slashes come from Windows; of a link only its last part can be a file here.
+    """
+    if not isinstance(name, str) or not name.strip() or "\0" in name or len(name) > 4096:
+        return None
+    name = name.strip().replace("\\", "/")
+    if "://" in name:
+        name = name.split("?")[0].rsplit("/", 1)[-1]
+    elif name[1:3] == ":/":
+        name = name[3:]
+    return os.path.normpath(name) if name else None
+
+
+def find_folder(
+    folders: Folders, file_names: Iterable[str], candidates: Iterable[Path], source: Path
+) -> dict[str, str]:
+    """The path of each picture that an annotation file names, {name: path}.
+
+    candidates: folders to look in; the one that holds the most is taken. Names with folders in
+        them are tried as they are, and then without, if that leaves no two alike.
+    Raises FormatError where pictures are missing, with their number and the first one.
+    """
+    names = list(dict.fromkeys(file_names))
+    plain = [os.path.basename(name) for name in names]
+    ways = [names] if plain == names or len(set(plain)) < len(names) else [names, plain]
+    bases = list(dict.fromkeys(os.path.normpath(base) for base in candidates))
+    best: tuple[int, str, list[str]] = (-1, "", names)
+    for way in ways:
+        below: dict[str, set[str]] = {}
+        for folder, name in map(os.path.split, way):
+            below.setdefault(folder, set()).add(name)
+        for base in bases:
+            found = sum(
+                len(wanted & folders.names(os.path.join(base, folder) if folder else base))
+                for folder, wanted in below.items()
+            )
+            if found > best[0]:
+                best = found, base, way
+            if found == len(names):
+                return {name: os.path.join(base, file) for name, file in zip(names, way)}
+    _, base, way = best
+    missing = [name for name, file in zip(names, way) if not folders.has(os.path.join(base, file))]
+    raise FormatError(missing_pictures(source, missing, len(names), bases))
+
+
+def missing_pictures(source: Path, missing: list[str], total: int, looked_in: list[str]) -> str:
+    """The sentence about pictures that are not there."""
+    shown = ", ".join(looked_in[:6]) + (", .." if len(looked_in) > 6 else "")
+    return (
+        f"{source}: {len(missing)} of {total} pictures are missing, the first is "
+        f"{shortened(missing[0])}. Looked in {shown}. Put them there, name their folder with "
+        "images=, or remove them from the annotations."
+    )
+
+
+def is_picture(name: str) -> bool:
+    """Whether a file's name is that of a picture."""
+    return name.lower().endswith(SUFFIXES)
+
+
+# -- Pictures and masks ---------------------------------------------------------------------
+
+
+def stored_size(path: str | os.PathLike) -> tuple[int, int, int]:
+    """(height, width, EXIF orientation) from a picture's first bytes; height and width as stored.
+
+    Raises PictureError as `read_picture` does.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            with Image.open(path) as picture:
+                width, height = picture.size
+                # Pillow decodes the whole of a PNG in search of EXIF that may stand at its end.
+                rotatable = picture.format != "PNG" or not _EXIF_KEYS.isdisjoint(picture.info)
+                return height, width, picture.getexif().get(0x0112, 1) if rotatable else 1
+    except Exception:  # Pillow raises nearly every kind on damaged bytes
+        height, width = read_picture(path).shape[:2]  # knows how to say what is wrong
+        return height, width, 1
+
+
+def read_plane(path: str | os.PathLike) -> tuple[np.ndarray, str]:
+    """A mask file as one number for each pixel, [height, width], and what the numbers are.
+
+    "index": entries of a palette; "value": grey values, 8 or 16 bits; "colour": colours as
+    red * 65536 + green * 256 + blue. Raises FormatError naming the file.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            with Image.open(path) as picture:
+                if picture.mode == "P":
+                    return np.asarray(picture), "index"
+                if picture.mode in ("1", "L", "I") or picture.mode.startswith("I;16"):
+                    return np.asarray(picture), "value"
+                if picture.mode in ("LA", "La"):
+                    return np.asarray(picture)[..., 0], "value"
+                colours = np.asarray(picture.convert("RGB")).astype(np.int64)
+    except FileNotFoundError:
+        raise FormatError(f"{path}: there is no such mask file.") from None
+    except Exception as error:
+        raise FormatError(f"{path} can't be read as a mask: {shortened(error)}.") from None
+    red, green, blue = np.moveaxis(colours, -1, 0)
+    if (red == green).all() and (green == blue).all():
+        return red, "value"
+    return red << 16 | green << 8 | blue, "colour"

@@ -1,0 +1,212 @@
+"""What a folder holds: which format, and which parts (train, val, ..).
+
+A file's format shows in its first bytes, so that half a gigabyte of COCO is not read twice.
+"""
+
+import os
+import re
+from pathlib import Path
+
+from mrcnn.data.formats.coco import set_name
+from mrcnn.data.formats.files import MASK_SUFFIXES, Folders
+from mrcnn.data.formats.folders import MASK_FOLDERS, PICTURE_FOLDERS
+from mrcnn.data.formats.notes import FormatError
+from mrcnn.data.formats.reading import Part
+
+FORMATS = ("coco", "via", "labelme", "voc", "masks", "indexed")
+
+_HEAD = 1 << 16  # bytes
+_PEEKED = 20  # files of a folder; sets of one JSON file a picture have thousands, all alike
+_OTHER_COCO_FILES = ("captions_", "person_keypoints_", "image_info_", "stuff_", "panoptic_")
+_PARTS = {"train": ("train", "training"), "val": ("val", "valid", "validation", "minival")}
+
+
+def find_parts(path: Path, format: str, folders: Folders) -> dict[str, Part]:
+    """The parts of a folder by name; one set alone, or a file, stands under "".
+
+    Raises FormatError if there is no labelled set, or the path doesn't exist.
+    """
+    if format not in ("auto", *FORMATS):
+        raise FormatError(f"format is {format!r}: it must be auto, {', '.join(FORMATS)}.")
+    if path.is_file():
+        kind = _format_of(path) if format == "auto" else format
+        if kind in (None, "masks", "indexed"):
+            raise FormatError(
+                f"{path} is no annotation file that is known (COCO, VIA or LabelMe JSON, Pascal "
+                "VOC XML). If it should be one, name its format."
+            )
+        return {"": Part(kind, path, (path,))}
+    if not path.is_dir():
+        raise FormatError(f"{path}: there is no such file or folder.")
+    here = _parts_here(path, format, folders)
+    if here:
+        return here
+    found = {}
+    for name in sorted(folders.names(path)):
+        below = _parts_here(path / name, format, folders) if (path / name).is_dir() else {}
+        if len(below) == 1:
+            found[name] = next(iter(below.values()))
+    if not found:
+        what = "labelled pictures" if format == "auto" else f"{format} annotations"
+        raise FormatError(
+            f"{path} holds no {what}: neither annotation files (COCO, VIA or LabelMe JSON, Pascal "
+            "VOC XML) nor masks (<id>/images and <id>/masks, or images and masks of the same "
+            "names), nor folders that do."
+        )
+    if len({part.format for part in found.values()}) > 1:
+        shown = ", ".join(f"{name} ({part.format})" for name, part in found.items())
+        raise FormatError(f"{path} holds several formats: {shown}. Name one of the folders.")
+    return found
+
+
+def choose(parts: dict[str, Part], subset: str | None, path: Path) -> Part:
+    """The part that is asked for. Raises FormatError, with those there are."""
+    if subset is None and len(parts) == 1:
+        return next(iter(parts.values()))
+    shown = ", ".join(parts)
+    if subset is None:
+        raise FormatError(f"{path} has several parts, {shown}: name one of them (subset=).")
+    if subset in parts:
+        return parts[subset]
+    if list(parts) == [""]:
+        part = parts[""]
+        if len(part.files) == 1 and _is_called(set_name(part.files[0]), subset):
+            return part
+        raise FormatError(f"{path} is one set without parts, so that there is no {subset!r} in it.")
+    like = [name for name in parts if _is_called(name, subset)]
+    if len(like) == 1:
+        return parts[like[0]]
+    raise FormatError(
+        f"{path} has {'several parts' if like else 'no part'} {subset!r}: it has {shown}."
+    )
+
+
+def _is_called(name: str, subset: str) -> bool:
+    # COCO puts the year behind: train2017.
+    return name == subset or re.sub(r"[\d_-]+$", "", name.lower()) in _PARTS.get(subset, ())
+
+
+# -- One folder -------------------------------------------------------------------------------
+
+
+def _parts_here(folder: Path, format: str, folders: Folders) -> dict[str, Part]:
+    wanted = FORMATS if format == "auto" else (format,)
+    if {"coco", "via", "labelme"} & set(wanted):
+        for place in (folder, folder / "annotations", folder / "Annotations"):
+            parts = _json_parts(folder, place, wanted, folders)
+            if parts:
+                return parts
+    for kind, find in (("voc", _voc_parts), ("masks", _mask_folders), ("indexed", _indexed)):
+        parts = find(folder, folders) if kind in wanted else {}
+        if parts:
+            return parts
+    return {}
+
+
+def _json_parts(
+    folder: Path, place: Path, wanted: tuple[str, ...], folders: Folders
+) -> dict[str, Part]:
+    names = [
+        name
+        for name in folders.with_suffix(place, (".json",))
+        if not name.startswith(_OTHER_COCO_FILES)
+    ]
+    files = [place / name for name in names]
+    kinds = {file: _format_of(file) for file in files[:_PEEKED]}
+    if len(wanted) == 1:  # the user knows better than a look at the first bytes
+        kinds = {file: kind or wanted[0] for file, kind in kinds.items()}
+    for kind in ("coco", "via"):
+        found = [file for file, its_kind in kinds.items() if its_kind == kind and kind in wanted]
+        if len(found) == 1:
+            return {"": Part(kind, folder, (found[0],))}
+        if found:
+            return {set_name(file): Part(kind, file, (file,)) for file in found}
+    if "labelme" in wanted and "labelme" in kinds.values():
+        return {"": Part("labelme", folder, tuple(files))}
+    return {}
+
+
+def _voc_parts(folder: Path, folders: Folders) -> dict[str, Part]:
+    for place in (folder / "Annotations", folder / "annotations", folder):
+        names = folders.with_suffix(place, (".xml",))
+        if not names:
+            continue
+        files = tuple(place / name for name in names)
+        if folders.names(folder / "SegmentationObject"):
+            lists = folder / "ImageSets" / "Segmentation"
+        else:
+            lists = folder / "ImageSets" / "Main"
+        parts = {
+            name[:-4]: Part("voc", folder, files, _members(lists / name))
+            for name in folders.with_suffix(lists, (".txt",))
+            if name in ("train.txt", "val.txt", "test.txt")
+        }
+        return parts or {"": Part("voc", folder, files)}
+    if folders.names(folder / "SegmentationObject") and folders.names(folder / "JPEGImages"):
+        return {"": Part("voc", folder)}
+    return {}
+
+
+def _members(file: Path) -> frozenset[str]:
+    try:
+        lines = file.read_text(encoding="utf-8").split("\n")
+    except (OSError, UnicodeDecodeError) as error:
+        raise FormatError(f"{file} can't be read: {error}.") from None
+    return frozenset(line.split()[0] for line in lines if line.split())
+
+
+def _mask_folders(folder: Path, folders: Folders) -> dict[str, Part]:
+    for name in folders.names(folder):
+        below = folders.names(folder / name)
+        if "images" in below and "masks" in below and not _indexed(folder / name, folders):
+            return {"": Part("masks", folder)}
+    return {}
+
+
+def _indexed(folder: Path, folders: Folders) -> dict[str, Part]:
+    """Folders of pictures and of masks with a name in common."""
+    there = folders.names(folder)
+    pictures = next((name for name in PICTURE_FOLDERS if name in there), None)
+    masks = next((name for name in MASK_FOLDERS if name in there), None)
+    if pictures is None or masks is None:
+        return {}
+    stems = {os.path.splitext(name)[0] for name in folders.names(folder / pictures)}
+    files = folders.with_suffix(folder / masks, MASK_SUFFIXES)
+    return {"": Part("indexed", folder)} if _in_common(files, stems) else {}
+
+
+def _in_common(files: list[str], stems: set[str]) -> bool:
+    return any(os.path.splitext(name)[0] in stems for name in files)
+
+
+# -- One file ---------------------------------------------------------------------------------
+
+
+def _format_of(file: Path) -> str | None:
+    """The format of an annotation file, by the names in its first bytes; None if it is none."""
+    try:
+        with open(file, "rb") as stream:
+            head = stream.read(_HEAD)
+    except OSError:
+        return None
+    if file.suffix.lower() == ".xml":
+        return "voc"
+    if b"\0" in head[:4]:
+        return None
+    keys = set(re.findall(rb'"(\w+)"\s*:', head))
+    if keys & {b"_via_settings", b"_via_img_metadata", b"_via_data_format_version"}:
+        return "via"
+    if keys & {b"imagePath", b"imageData"} or {b"shapes", b"version"} <= keys:
+        return "labelme"
+    if (
+        keys & {b"shape_attributes", b"file_attributes", b"fileref"}
+        or {
+            b"filename",
+            b"regions",
+        }
+        <= keys
+    ):
+        return "via"
+    if keys & {b"images", b"annotations", b"categories"}:
+        return "coco"
+    return None

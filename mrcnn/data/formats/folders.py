@@ -1,0 +1,246 @@
+"""Masks in picture files: a folder of them for each picture, or one file that numbers instances.
+
+masks    <id>/images/<name>.png   <id>/masks/*.png: one file an instance (nuclei, Kaggle 2018)
+indexed  images/<name>.jpg        masks/<name>.png: a pixel's value is its instance's number
+"""
+
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mrcnn.data.formats.classes import ClassValues, class_values
+from mrcnn.data.formats.files import (
+    MASK_SUFFIXES,
+    missing_pictures,
+    read_plane,
+    stored_size,
+)
+from mrcnn.data.formats.labelled import LabelledDataset
+from mrcnn.data.formats.notes import FormatError, Notes
+from mrcnn.data.formats.reading import Part, Request, finished, number_classes
+from mrcnn.data.formats.shapes import Size
+from mrcnn.data.pictures import SUFFIXES, PictureError
+
+PICTURE_FOLDERS = ("images", "JPEGImages", "image", "imgs", "img")
+MASK_FOLDERS = ("SegmentationObject", "masks", "mask", "labels", "annotations", "instances")
+VOID = 255  # in palettes: around objects, and what nobody could tell
+VOID_COLOUR = 0xE0E0C0  # the same entry of VOC's palette
+_MOST_INSTANCES = 10_000  # in one file; a photograph has more colours
+
+# -- A folder of masks for each picture -------------------------------------------------------
+
+
+class MaskFolders(LabelledDataset):
+    """annotations: the path of the picture's folder of masks."""
+
+    def stated_size(self, image_id: int) -> Size | None:
+        """The size of the first mask."""
+        files = self._files(image_id)
+        try:
+            return stored_size(files[0])[:2] if files else None
+        except PictureError as error:
+            raise FormatError(f"The mask {error}") from None
+
+    def decode(self, image_id: int, size: Size) -> Iterator[tuple[int, np.ndarray]]:
+        """(1, bool [height, width]) of each file."""
+        for file in self._files(image_id):
+            plane, _ = read_plane(file)
+            if plane.shape != size:
+                raise FormatError(_other_size(file, plane.shape, size))
+            yield 1, plane != 0
+
+    def _files(self, image_id: int) -> list[str]:
+        folder = self.image_info[image_id]["annotations"]
+        try:
+            names = sorted(os.listdir(folder))
+        except OSError as error:
+            raise FormatError(f"{folder} can't be read: {error.strerror}.") from None
+        return [
+            os.path.join(folder, name)
+            for name in names
+            if name.lower().endswith(MASK_SUFFIXES) and name[0] != "."
+        ]
+
+
+def read_masks(part: Part, request: Request) -> MaskFolders:
+    """Folders <id>/images and <id>/masks. Raises FormatError."""
+    notes = Notes()
+    dataset = MaskFolders("masks", part.root, notes)
+    names, _ = number_classes([request.class_name, *request.labels], request, notes)
+    dataset.add_class("masks", 1, names[0])
+    notes.say(f"Each file of a folder of masks is one instance of the class {names[0]}.")
+    missing = []
+    for entry in sorted(request.folders.names(part.root)):
+        folder = part.root / entry
+        if not (folder / "images").is_dir():
+            continue
+        pictures = request.folders.with_suffix(folder / "images", SUFFIXES)
+        if not (folder / "masks").is_dir():
+            notes.count("Pictures left out: they have no folder of masks", entry)
+            continue
+        if not pictures:
+            missing.append(f"that of {entry}")
+            continue
+        if len(pictures) > 1:
+            notes.count("Folders with several pictures, of which the first is taken", entry)
+        dataset.add_image(
+            "masks",
+            image_id=entry,
+            path=str(folder / "images" / pictures[0]),
+            height=None,
+            width=None,
+            annotations=str(folder / "masks"),
+        )
+    total = len(dataset.image_info) + len(missing)
+    if missing:
+        looked_in = [str(part.root / "*" / "images")]
+        raise FormatError(missing_pictures(part.root, missing, total, looked_in))
+    if not total:
+        said = " ".join(notes.sentences()[1:])
+        raise FormatError(f"{part.root} holds no picture with masks. {said}".strip())
+    return finished(dataset, notes)
+
+
+# -- One file that numbers the instances ------------------------------------------------------
+
+
+class IndexedMasks(LabelledDataset):
+    """annotations: {"instances": path, "classes": path or None}."""
+
+    def __init__(self, format: str, root: Path, notes: Notes) -> None:
+        super().__init__(format, root, notes)
+        self.values: ClassValues | None = None  # of the class files, if there are any
+        self.numbers: Mapping[str, int] = {}  # class ids by label
+        self.void_colours: tuple[int, ...] = (0,)
+
+    def stated_size(self, image_id: int) -> Size | None:
+        """The size of the mask file."""
+        try:
+            return stored_size(self.image_info[image_id]["annotations"]["instances"])[:2]
+        except PictureError as error:
+            raise FormatError(f"The mask {error}") from None
+
+    def decode(self, image_id: int, size: Size) -> Iterator[tuple[int, np.ndarray]]:
+        """(class id, bool [height, width]) of each value in the picture's mask file."""
+        files = self.image_info[image_id]["annotations"]
+        plane, kind = _plane(files["instances"], size)
+        values = [int(value) for value in np.unique(plane) if not self._is_void(value, kind)]
+        if len(values) > _MOST_INSTANCES:
+            raise FormatError(
+                f"{files['instances']} has {len(values)} different values, each one an instance: "
+                "is it a mask at all?"
+            )
+        classes = _plane(files["classes"], size) if files["classes"] else None
+        for value in values:
+            mask = plane == value
+            class_id = self._class_of(mask, *classes) if classes else 1
+            if class_id:
+                yield class_id, mask
+            elif class_id is None:
+                self.tell(image_id, "Instances left out: their class is none that is known")
+
+    def _is_void(self, value: int, kind: str) -> bool:
+        if kind == "colour":
+            return value in self.void_colours
+        return value == 0 or (kind == "index" and value == VOID)
+
+    def _class_of(self, mask: np.ndarray, plane: np.ndarray, kind: str) -> int | None:
+        """The class that most of a mask's pixels have: 0 if it is not wanted, None if unknown."""
+        values, counts = np.unique(plane[mask], return_counts=True)
+        named = [
+            (count, self.values.name(int(value), kind))
+            for value, count in zip(values, counts)
+            if not self._is_void(value, kind)
+        ]
+        label = max(named, key=lambda pair: pair[0])[1] if named else None
+        return None if label is None else self.numbers.get(label, 0)
+
+
+def read_indexed(part: Part, request: Request) -> IndexedMasks:
+    """images/ and masks/ of the same names, or VOC's folders. Raises FormatError."""
+    notes = Notes()
+    pictures, masks = (
+        _folder(part.root, names, request) for names in (PICTURE_FOLDERS, MASK_FOLDERS)
+    )
+    pictures = request.images or pictures
+    if pictures is None or masks is None:
+        raise FormatError(f"{part.root} must hold two folders, images and masks.")
+    by_stem = {
+        os.path.splitext(name)[0]: name for name in request.folders.with_suffix(pictures, SUFFIXES)
+    }
+    mask_names = {
+        os.path.splitext(name)[0]: name
+        for name in request.folders.with_suffix(masks, MASK_SUFFIXES)
+        if part.members is None or os.path.splitext(name)[0] in part.members
+    }
+    missing = [name for stem, name in mask_names.items() if stem not in by_stem]
+    if missing or not mask_names:
+        looked_in = [str(pictures)]
+        raise FormatError(
+            missing_pictures(part.root, missing, len(mask_names), looked_in)
+            if missing
+            else f"{masks} holds no mask file ({', '.join(MASK_SUFFIXES)})."
+        )
+    for stem in by_stem:
+        if stem not in mask_names and (part.members is None or stem in part.members):
+            notes.count("Pictures left out: they have no mask file", by_stem[stem])
+    dataset = IndexedMasks(part.format, part.root, notes)
+    if pictures.name == "JPEGImages":
+        dataset.void_colours = (0, VOID_COLOUR)
+    classes = masks.parent / "SegmentationClass"
+    class_names = {
+        os.path.splitext(name)[0]: name
+        for name in request.folders.with_suffix(classes, MASK_SUFFIXES)
+    }
+    labels: list[Any] = [request.class_name]
+    if class_names:
+        files = [classes / class_names[stem] for stem in mask_names if stem in class_names]
+        dataset.values = class_values(part.root, files, notes)
+        labels = dataset.values.names()
+    else:
+        notes.say(f"There are no classes, so that all instances are of one, {request.class_name}.")
+    notes.say(
+        f"Each value but 0 in {masks.name} is one instance (in palettes 255 is void, and in colour "
+        "files each colour but black is one)."
+    )
+    order, dataset.numbers = number_classes([*labels, *request.labels], request, notes)
+    for number, name in enumerate(order, 1):
+        dataset.add_class(part.format, number, name)
+    for stem, name in mask_names.items():
+        if class_names and stem not in class_names:
+            notes.count("Pictures left out: they have no file of classes", name)
+            continue
+        dataset.add_image(
+            part.format,
+            image_id=stem,
+            path=str(pictures / by_stem[stem]),
+            height=None,
+            width=None,
+            annotations={
+                "instances": str(masks / name),
+                "classes": str(classes / class_names[stem]) if class_names else None,
+            },
+        )
+    return finished(dataset, notes)
+
+
+def _folder(root: Path, names: tuple[str, ...], request: Request) -> Path | None:
+    there = request.folders.names(root)
+    return next((root / name for name in names if name in there), None)
+
+
+def _plane(file: str, size: Size) -> tuple[np.ndarray, str]:
+    plane, kind = read_plane(file)
+    if plane.shape != size:
+        raise FormatError(_other_size(file, plane.shape, size))
+    return plane, kind
+
+
+def _other_size(file: str, found: tuple[int, ...], size: Size) -> str:
+    return (
+        f"The mask {file} is {found[0]} high and {found[1]} wide, but its picture {size[0]} high "
+        f"and {size[1]} wide: it belongs to another one, or was resized."
+    )

@@ -1,0 +1,130 @@
+"""What every reader is given, and the step that all share: from labels by name to a Dataset."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from mrcnn.data.formats.files import Folders
+from mrcnn.data.formats.labelled import DrawnDataset, LabelledDataset
+from mrcnn.data.formats.notes import FormatError, Notes, shortened
+from mrcnn.data.formats.shapes import Instance
+
+BACKGROUND = "BG"
+
+
+@dataclass(frozen=True)
+class Part:
+    """One labelled set: the whole of what the user named, or a part of it.
+
+    root: the folder or file that stands for it in messages.
+    files: its annotation files, in order; none for folders of masks.
+    members: names, without suffix, of the pictures that belong to it; None: all.
+    """
+
+    format: str
+    root: Path
+    files: tuple[Path, ...] = ()
+    members: frozenset[str] | None = None
+
+
+@dataclass(frozen=True)
+class Request:
+    """What the user asked for beside the path; `labels` are class names that other parts have."""
+
+    images: Path | None = None
+    class_ids: Sequence[Any] | None = None
+    class_map: Mapping[Any, str | None] | None = None
+    class_name: str = "object"
+    labels: frozenset[str] = frozenset()
+    folders: Folders = field(default_factory=Folders)
+
+    def renamed(self, label: str, other: Any = None) -> str | None:
+        """A class under its name in class_map, looked up by name and then by `other`, its id."""
+        class_map = self.class_map or {}
+        return class_map.get(label, class_map.get(other, label) if other is not None else label)
+
+
+@dataclass
+class Row:
+    """A picture as a reader found it; path is None if `embedded` names the file that holds it."""
+
+    id: str
+    path: str | None
+    height: int | None
+    width: int | None
+    instances: list[Instance]
+    embedded: str | None = None
+
+
+def number_classes(
+    labels: Iterable[str], request: Request, notes: Notes
+) -> tuple[list[str], dict[str, int]]:
+    """(class names of 1, 2, ..; {label: class id}) of the labels that are kept.
+
+    The order is that of class_ids (names, here) or of the alphabet, so that it doesn't hang on
+    which picture comes first. Raises FormatError where class_ids names none that there is.
+    """
+    found = set(labels)
+    unknown = [shortened(label) for label in request.class_map or {} if label not in found]
+    if unknown:
+        notes.say(f"class_map names labels that do not occur: {', '.join(unknown[:10])}.")
+    names = {label: request.renamed(label) for label in found}
+    if BACKGROUND in names.values():
+        notes.say(f"Regions labelled {BACKGROUND} are dropped: it is the background's name.")
+    kept = {name for name in names.values() if name not in (None, BACKGROUND)}
+    order = sorted(kept, key=lambda name: (name.casefold(), name))
+    if request.class_ids:
+        strange = [shortened(wanted) for wanted in request.class_ids if wanted not in kept]
+        if len(strange) == len(request.class_ids):
+            raise FormatError(
+                f"class_ids are {', '.join(strange)}: in this format they are names, and there "
+                f"are {', '.join(order) or 'none'}."
+            )
+        if strange:
+            notes.say(f"class_ids names classes that do not occur: {', '.join(strange)}.")
+        order = list(dict.fromkeys(request.class_ids))  # one that doesn't occur keeps its number
+    if found and not order:
+        raise FormatError(f"No class is left of {', '.join(sorted(map(shortened, found)))}.")
+    numbers = {name: number for number, name in enumerate(order, 1)}
+    return order, {label: numbers[name] for label, name in names.items() if name in numbers}
+
+
+def add_drawn(
+    dataset: DrawnDataset, rows: Sequence[Row], request: Request, notes: Notes
+) -> LabelledDataset:
+    """Fill a dataset with rows whose labels are names, and prepare it."""
+    if not rows:
+        said = " ".join(notes.sentences()[:3])
+        raise FormatError(f"{dataset.root} holds no labelled picture. {said}".strip())
+    labels = {instance.label for row in rows for instance in row.instances}
+    order, numbers = number_classes(labels | request.labels, request, notes)
+    for number, name in enumerate(order, 1):
+        dataset.add_class(dataset.format, number, name)
+    for row in rows:
+        kept = [
+            Instance(numbers[label], shapes) for label, shapes in row.instances if label in numbers
+        ]
+        if request.class_ids and not kept:
+            continue
+        dataset.add_image(
+            dataset.format,
+            image_id=row.id,
+            path=row.path,
+            height=row.height,
+            width=row.width,
+            annotations=kept,
+            **({"embedded": row.embedded} if row.embedded else {}),
+        )
+    return finished(dataset, notes)
+
+
+def finished(dataset: LabelledDataset, notes: Notes) -> LabelledDataset:
+    """Prepare a dataset, and note ids that several pictures share."""
+    seen: set[Any] = set()
+    for info in dataset.image_info:
+        if info["id"] in seen:
+            notes.count("Pictures listed more than once", info["id"])
+        seen.add(info["id"])
+    dataset.prepare()
+    return dataset

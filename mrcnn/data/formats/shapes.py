@@ -1,0 +1,165 @@
+"""Regions that people drew: polygons, circles and stored masks, checked once, drawn when needed.
+
+A coordinate is in pixels of the picture; a whole number is the centre of a pixel, as Matterport's
+samples take it (skimage.draw.polygon).
+"""
+
+import io
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from PIL import Image
+
+from mrcnn.data.formats.notes import Dropped
+from mrcnn.geometry.regions import ellipse_mask, polygon_mask
+
+LARGEST_COORDINATE = 1e7  # pixels
+LONGEST_OUTLINE = 2e6  # pixels; what is longer is a scribble, and takes minutes to draw
+
+Size = tuple[int, int]  # (height, width)
+
+
+class Shape(NamedTuple):
+    """One region. kind: "polygon", "ellipse" or "png".
+
+    numbers: float64 [num_points, (y, x)]; [(y, x, radius y, radius x, angle)]; or [(top, left)].
+    png: the bytes of a stored mask's file.
+    """
+
+    kind: str
+    numbers: np.ndarray
+    png: bytes = b""
+
+
+class Instance(NamedTuple):
+    """One labelled thing: its class, by name and then by number, and the shapes it is made of."""
+
+    label: Any
+    shapes: tuple[Shape, ...]
+
+
+# -- Making and checking --------------------------------------------------------------------
+
+
+def to_numbers(values: Any) -> np.ndarray:
+    """A flat list from a file as float64. Raises Dropped unless all are finite numbers."""
+    # By type, since NumPy would take True for 1 and "7" for 7.
+    if not isinstance(values, list) or not set(map(type, values)) <= {int, float}:
+        raise Dropped("have coordinates that are not numbers")
+    try:
+        numbers = np.array(values, np.float64)
+    except OverflowError:
+        numbers = np.array([np.inf])
+    # NaN fails the comparison too.
+    if not (np.abs(numbers) <= LARGEST_COORDINATE).all():
+        raise Dropped("have coordinates that are not finite or beyond 10 million pixels")
+    return numbers
+
+
+def polygon(xs: Any, ys: Any) -> Shape:
+    """A polygon from two lists. Raises Dropped if it is none."""
+    x, y = to_numbers(xs), to_numbers(ys)
+    if len(x) != len(y):
+        raise Dropped("have lists of x and y of different lengths")
+    points = np.stack([y, x], axis=1)  # [num_points, 2]
+    check_outline(points)
+    return Shape("polygon", points)
+
+
+def check_outline(points: np.ndarray) -> None:
+    """Raise Dropped for a polygon without area, or one too long to draw. points: [num_points, 2]"""
+    if len(points) < 3:
+        raise Dropped("have fewer than three corners")
+    offsets = points - points[0]
+    area = offsets[:-1, 0] @ offsets[1:, 1] - offsets[:-1, 1] @ offsets[1:, 0]
+    # An outline shaped like an 8 has as much area to its left as to its right.
+    if abs(area) < 1e-6:
+        far = offsets[np.argmax((offsets**2).sum(axis=1))]
+        if np.abs(offsets @ (-far[1], far[0])).max() < 1e-6:
+            raise Dropped("have no area: all corners lie on one line")
+    if np.abs(np.diff(points, axis=0)).sum() > LONGEST_OUTLINE:
+        raise Dropped("have an outline of more than 2 million pixels")
+
+
+def rectangle(x: Any, y: Any, width: Any, height: Any) -> Shape:
+    """A rectangle as a polygon; its far sides belong to it. Raises Dropped if it has no area."""
+    x, y, width, height = to_numbers([x, y, width, height]).tolist()
+    if width <= 0 or height <= 0:
+        raise Dropped("are boxes without area")
+    return polygon([x, x + width, x + width, x], [y, y, y + height, y + height])
+
+
+def ellipse(cx: Any, cy: Any, rx: Any, ry: Any, angle: Any = 0.0) -> Shape:
+    """An ellipse. angle: radians, clockwise. Raises Dropped if it has no area."""
+    cx, cy, rx, ry, angle = to_numbers([cx, cy, rx, ry, angle]).tolist()
+    if rx <= 0 or ry <= 0:
+        raise Dropped("are circles without a radius")
+    return Shape("ellipse", np.array([cy, cx, ry, rx, angle]))
+
+
+def stored_mask(png: bytes, top: float, left: float) -> Shape:
+    """A mask from a picture file. top, left: where it goes. Raises Dropped if it can't be read."""
+    shape = Shape("png", to_numbers([top, left]), png)
+    try:
+        covered = _decode(png).any()
+    except Exception:  # Pillow raises nearly every kind on damaged bytes
+        raise Dropped("have a mask that is no picture file") from None
+    if not covered:
+        raise Dropped("have an empty mask")
+    return shape
+
+
+def _decode(png: bytes) -> np.ndarray:
+    with Image.open(io.BytesIO(png)) as picture:
+        return np.asarray(picture.convert("L")) > 0
+
+
+# -- Where it lies --------------------------------------------------------------------------
+
+
+def bounds(shape: Shape) -> tuple[float, float, float, float]:
+    """(y1, x1, y2, x2) of a shape in pixels, roughly for an ellipse: as if it were a circle."""
+    if shape.kind == "polygon":
+        return (*shape.numbers.min(axis=0).tolist(), *shape.numbers.max(axis=0).tolist())
+    if shape.kind == "ellipse":
+        y, x, ry, rx, angle = shape.numbers.tolist()
+        reach = max(ry, rx)
+        ry, rx = (reach, reach) if angle else (ry, rx)
+        return y - ry, x - rx, y + ry, x + rx
+    (top, left), (height, width) = shape.numbers.tolist(), _decode(shape.png).shape
+    return top, left, top + height - 1, left + width - 1
+
+
+def place(box: Sequence[float], size: Size) -> str:
+    """Where a box (y1, x1, y2, x2) lies: "inside" a picture, "across" its border or "outside"."""
+    y1, x1, y2, x2 = box
+    height, width = size
+    if y2 < 0 or x2 < 0 or y1 > height or x1 > width:
+        return "outside"
+    # Tools round, and draw up to the outer edge of the last pixel.
+    return "inside" if min(y1, x1) >= -1 and y2 <= height + 1 and x2 <= width + 1 else "across"
+
+
+# -- Drawing --------------------------------------------------------------------------------
+
+
+def draw(shapes: Sequence[Shape], size: Size) -> np.ndarray:
+    """The pixels that any of the shapes covers, bool [height, width]."""
+    mask = np.zeros(size, bool)
+    for shape in shapes:
+        if shape.kind == "polygon":
+            mask |= polygon_mask(shape.numbers, size)
+        elif shape.kind == "ellipse":
+            y, x, ry, rx, angle = shape.numbers
+            mask |= ellipse_mask((y, x), (ry, rx), size, angle)
+        else:
+            _paste(mask, _decode(shape.png), *np.rint(shape.numbers).astype(int))
+    return mask
+
+
+def _paste(mask: np.ndarray, piece: np.ndarray, top: int, left: int) -> None:
+    height, width = mask.shape
+    piece = piece[max(-top, 0) : max(height - top, 0), max(-left, 0) : max(width - left, 0)]
+    top, left = max(top, 0), max(left, 0)
+    mask[top : top + piece.shape[0], left : left + piece.shape[1]] |= piece

@@ -1,0 +1,164 @@
+"""Small labelled sets in every format, drawn here: two pictures of 40x60, a cat and a dog.
+
+The cat is the polygon of rows 5..14 and columns 10..29 in a.png; the dog lies in b.png.
+"""
+
+import base64
+import io
+import json
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+HEIGHT, WIDTH = 40, 60
+SIZE = (HEIGHT, WIDTH)
+CAT = np.s_[5:15, 10:30]
+DOG = np.s_[20:31, 30:51]
+
+
+def picture(path: Path, height: int = HEIGHT, width: int = WIDTH, **options) -> Path:
+    """A picture file whose upper left pixel is red and whose others are grey."""
+    pixels = np.full((height, width, 3), 128, np.uint8)
+    pixels[0, 0] = 255, 0, 0
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(pixels).save(path, **options)
+    return path
+
+
+def mask_of(*regions: tuple, size: tuple[int, int] = SIZE) -> np.ndarray:
+    mask = np.zeros(size, bool)
+    for region in regions:
+        mask[region] = True
+    return mask
+
+
+def save(path: Path, array: np.ndarray, palette: bool = False) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    image = Image.fromarray(array)
+    if palette:
+        image = image.convert("P") if image.mode != "L" else image
+        image.putpalette([(i * 37) % 256 for i in range(768)])
+    image.save(path)
+
+
+def png(array: np.ndarray) -> str:
+    stream = io.BytesIO()
+    Image.fromarray(array).save(stream, "PNG")
+    return base64.b64encode(stream.getvalue()).decode()
+
+
+def write_json(path: Path, content: object) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(content))
+    return path
+
+
+def corners(region: tuple, edge: int = 0) -> tuple[list[int], list[int]]:
+    """(xs, ys) of a rectangle's corners; edge=1: outer edges of the pixels, as in COCO."""
+    rows, columns = region
+    y1, y2, x1, x2 = rows.start, rows.stop - 1 + edge, columns.start, columns.stop - 1 + edge
+    return [x1, x2, x2, x1], [y1, y1, y2, y2]
+
+
+def coco_content() -> dict:
+    def annotation(number, image_id, category_id, region, **more):
+        xs, ys = corners(region, edge=1)
+        outline = [[float(side) for point in zip(xs, ys) for side in point]]
+        box = [xs[0], ys[0], xs[1] - xs[0], ys[2] - ys[0]]
+        return {
+            "id": number,
+            "image_id": image_id,
+            "category_id": category_id,
+            "iscrowd": 0,
+            "bbox": box,
+            "area": box[2] * box[3],
+            "segmentation": outline,
+            **more,
+        }
+
+    crowd = mask_of(DOG).T.reshape(-1)  # column by column
+    edges = np.flatnonzero(np.diff(crowd)) + 1
+    runs = np.diff([0, *edges, crowd.size]).tolist()
+    return {
+        "images": [
+            {"id": 7, "file_name": "a.png", "height": HEIGHT, "width": WIDTH},
+            {"id": 9, "file_name": "b.png", "height": HEIGHT, "width": WIDTH},
+        ],
+        "annotations": [
+            annotation(1, 7, 17, CAT),
+            annotation(2, 9, 18, DOG),
+            annotation(
+                3, 9, 18, DOG, iscrowd=1, segmentation={"size": [HEIGHT, WIDTH], "counts": runs}
+            ),
+        ],
+        "categories": [
+            {"id": 18, "name": "dog", "supercategory": "animal"},
+            {"id": 17, "name": "cat", "supercategory": "animal"},
+        ],
+    }
+
+
+def via_content() -> dict:
+    def entry(name, region, label):
+        xs, ys = corners(region)
+        shape = {"name": "polygon", "all_points_x": xs, "all_points_y": ys}
+        region = {"shape_attributes": shape, "region_attributes": {"name": label}}
+        return {"filename": name, "size": 1, "regions": [region], "file_attributes": {}}
+
+    return {"a.png1": entry("a.png", CAT, "cat"), "b.png1": entry("b.png", DOG, "dog")}
+
+
+def labelme_content(name: str, region: tuple, label: str) -> dict:
+    xs, ys = corners(region)
+    points = [[float(x), float(y)] for x, y in zip(xs, ys)]
+    shape = {"label": label, "points": points, "group_id": None, "shape_type": "polygon"}
+    return {
+        "version": "5.0.1",
+        "flags": {},
+        "shapes": [{**shape, "flags": {}}],
+        "imagePath": name,
+        "imageData": None,
+        "imageHeight": HEIGHT,
+        "imageWidth": WIDTH,
+    }
+
+
+def voc_xml(name: str, region: tuple, label: str) -> str:
+    xs, ys = corners(region)
+    box = f"<xmin>{xs[0] + 1}</xmin><ymin>{ys[0] + 1}</ymin>"
+    box += f"<xmax>{xs[1] + 1}</xmax><ymax>{ys[2] + 1}</ymax>"
+    size = f"<size><width>{WIDTH}</width><height>{HEIGHT}</height><depth>3</depth></size>"
+    thing = f"<object><name>{label}</name><bndbox>{box}</bndbox></object>"
+    return f"<annotation><filename>{name}</filename>{size}{thing}</annotation>"
+
+
+def make(format: str, folder: Path) -> Path:
+    """Write the set in a format; returns the file that holds its annotations."""
+    things = (("a", CAT, "cat"), ("b", DOG, "dog"))
+    pictures = {"voc": "JPEGImages", "indexed": "images"}.get(format, "")
+    if format != "masks":
+        for name, _, _ in things:
+            picture(folder / pictures / f"{name}.png")
+    if format == "coco":
+        return write_json(folder / "instances.json", coco_content())
+    if format == "via":
+        return write_json(folder / "via_region_data.json", via_content())
+    for number, (name, region, label) in enumerate(things, 1):
+        mask = mask_of(region)
+        if format == "labelme":
+            file = write_json(
+                folder / f"{name}.json", labelme_content(f"{name}.png", region, label)
+            )
+        elif format == "voc":
+            file = folder / "Annotations" / f"{name}.xml"
+            file.parent.mkdir(exist_ok=True)
+            file.write_text(voc_xml(f"{name}.png", region, label))
+        elif format == "indexed":
+            file = folder / "masks" / f"{name}.png"
+            save(file, mask.astype(np.uint8) * number)
+        else:
+            picture(folder / name / "images" / f"{name}.png")
+            file = folder / name / "masks" / "1.png"
+            save(file, mask.astype(np.uint8) * 255)
+    return file
