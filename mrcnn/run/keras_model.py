@@ -1,11 +1,15 @@
 """The Keras model that a user reaches as `model.keras_model`."""
 
 import os
+import warnings
+from functools import partial
 from typing import Any
 
 import keras
 import tensorflow as tf
 
+from mrcnn.run.infer import outside_graphs
+from mrcnn.weights.errors import WeightsError, WeightsWarning
 from mrcnn.weights.layout import LoadReport, load_weights, save_weights
 
 LOSS_NAMES = (
@@ -33,14 +37,41 @@ class KerasModel(keras.Model):
         if str(filepath).endswith((".weights.h5", ".weights.json")):
             kwargs.pop("save_format", None)
             return super().save_weights(filepath, *args, **kwargs)
-        save_weights(self, filepath, getattr(self, "description", None))
+        outside_graphs(save_weights, self, filepath, getattr(self, "description", None))
 
     def load_weights(
-        self, filepath: str | os.PathLike, *args: Any, **kwargs: Any
-    ) -> LoadReport | None:
-        """Read weights by name, whatever program wrote them; see `MaskRCNN.load_weights`."""
-        by_name = kwargs.get("by_name", False) or kwargs.get("skip_mismatch", False)
-        return load_weights(self, filepath, exclude=kwargs.get("exclude"), by_name=by_name)
+        self,
+        filepath: str | os.PathLike,
+        by_name: bool = False,
+        skip_mismatch: bool = False,
+        exclude: Any = None,
+        **kwargs: Any,
+    ) -> LoadReport:
+        """Read weights by name, whatever program wrote them; see `MaskRCNN.load_weights`.
+
+        skip_mismatch: leave out layers of another shape in the file, with a warning (Keras 2's);
+            it allows a part of the model too. kwargs: others of old Keras are accepted.
+        """
+        read = partial(outside_graphs, load_weights, self, filepath)
+        try:
+            return read(exclude, by_name or skip_mismatch)
+        except WeightsError as error:
+            mismatched = error.report.mismatched if error.report else []
+            if not (skip_mismatch and mismatched):
+                raise
+            layers = sorted({name.split("/")[0] for name in mismatched})
+        warnings.warn(
+            f"{os.fspath(filepath)} has other shapes for {', '.join(layers)}: they stay as they "
+            "were (skip_mismatch).",
+            WeightsWarning,
+            stacklevel=2,
+        )
+        excluded = [exclude] if isinstance(exclude, str) else list(exclude or [])
+        return read([*excluded, *layers], True)
+
+    def predict(self, *args: Any, **kwargs: Any) -> Any:
+        """Keras's `predict`, inside a server's `with graph.as_default():` too."""
+        return outside_graphs(partial(super().predict, *args, **kwargs))
 
     def _make_predict_function(self) -> None:
         """Keras 2 wanted this called before a model was used from another thread; now nothing."""
