@@ -30,6 +30,7 @@ setup(
     extras_require={
         "notebooks": notebooks,
         "tensorboard": ["tensorboard>=2.19"],
+        "video": ["imageio-ffmpeg>=0.5"],
         "test": [
             "pytest>=8",
             "hypothesis>=6.100",

@@ -6,6 +6,12 @@
 --model is "coco" (the published weights, fetched if absent), "last" (the newest checkpoint under
 --logs), "imagenet" (a backbone trained on ImageNet) or the path of a weight file.
 
+--set changes attributes of the config, and --epochs the ends of the three stages of training; a
+run of a minute, to see that all is in place, on few pictures or many:
+
+    python coco.py train --dataset /data/coco --year 2017 --model imagenet --epochs 1 2 3
+        --set STEPS_PER_EPOCH=5 --set VALIDATION_STEPS=1 --set IMAGE_MAX_DIM=256
+
 A COCO folder looks like this; `load_coco` also finds pictures in `images/` or beside the JSON:
 
     annotations/instances_train2017.json    train2017/000000000009.jpg ..
@@ -27,14 +33,20 @@ from pycocotools.cocoeval import COCOeval
 ROOT_DIR = os.path.abspath(os.path.join(os.path.dirname(__file__), "..", ".."))
 sys.path.append(ROOT_DIR)  # so that the sample runs without installing the package
 
-from mrcnn import model as modellib
+from mrcnn.cli.terminal import quiet_tensorflow
+
+with quiet_tensorflow():
+    from mrcnn import model as modellib
 from mrcnn import utils
+from mrcnn.cli.configs import apply_setting
+from mrcnn.cli.errors import UsageError
 from mrcnn.config import Config
 from mrcnn.data.augment import flip_left_right
 
 COCO_MODEL_PATH = os.path.join(ROOT_DIR, "mask_rcnn_coco.h5")
 DEFAULT_LOGS_DIR = os.path.join(ROOT_DIR, "logs")
 DEFAULT_DATASET_YEAR = "2014"
+STAGES = (40, 120, 160)  # the last epoch of the heads, of ResNet stage 4 and up, of everything
 
 # -- Hyper-parameters -------------------------------------------------------------------------
 
@@ -321,9 +333,16 @@ def _load_results(coco: COCO, results: list[dict[str, Any]], eval_type: str) -> 
 # -- Training ---------------------------------------------------------------------------------
 
 
-def train(model: modellib.MaskRCNN, dataset_dir: str, year: str, download: bool = False) -> None:
+def train(
+    model: modellib.MaskRCNN,
+    dataset_dir: str,
+    year: str,
+    download: bool = False,
+    stages: Sequence[int] = STAGES,
+) -> None:
     """Train the heads, then ResNet stage 4 and up, then everything: 160 epochs in all.
 
+    stages: the last epoch of each, counted from the first stage on.
     year "2014" trains on train and valminusminival and validates on minival; any other year has
     train and val.
     """
@@ -337,11 +356,9 @@ def train(model: modellib.MaskRCNN, dataset_dir: str, year: str, download: bool 
     dataset_val.prepare()
 
     learning_rate = model.config.LEARNING_RATE
-    for layers, epochs, rate in [
-        ("heads", 40, learning_rate),
-        ("4+", 120, learning_rate),
-        ("all", 160, learning_rate / 10),
-    ]:
+    for layers, epochs, rate in zip(
+        ("heads", "4+", "all"), stages, (learning_rate, learning_rate, learning_rate / 10)
+    ):
         print(f"Training {layers} up to epoch {epochs}")
         model.train(
             dataset_train,
@@ -369,6 +386,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     print("Logs:   ", args.logs)
     training = args.command == "train"
     config = CocoConfig() if training else InferenceConfig()
+    try:
+        for setting in args.settings:
+            apply_setting(config, setting)
+    except UsageError as error:
+        sys.exit(f"coco.py: {error}")
     config.display()
     model = modellib.MaskRCNN(
         mode="training" if training else "inference", config=config, model_dir=args.logs
@@ -377,7 +399,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     print("Loading weights", model_path)
     model.load_weights(model_path, by_name=True)
     if training:
-        train(model, args.dataset, args.year, args.download)
+        train(model, args.dataset, args.year, args.download, args.epochs)
         return
     dataset = CocoDataset()
     coco = dataset.load_coco(
@@ -410,6 +432,22 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument(
         "--eval-type", choices=["bbox", "segm"], default="bbox", help="what evaluate compares"
+    )
+    parser.add_argument(
+        "--epochs",
+        type=int,
+        nargs=3,
+        default=STAGES,
+        metavar=("HEADS", "4+", "ALL"),
+        help="the last epoch of each stage of training (default 40 120 160)",
+    )
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        dest="settings",
+        metavar="NAME=VALUE",
+        help="change one attribute of the config, such as IMAGE_MAX_DIM=512; may be repeated",
     )
     parser.add_argument(
         "--download",

@@ -2,7 +2,7 @@
 
     python nucleus.py train    --dataset PATH [--weights none|last|coco|PATH] [--epochs 40]
     python nucleus.py evaluate --dataset PATH [--weights nucleus|last|PATH]
-    python nucleus.py detect   --dataset PATH --subset val [--weights nucleus|last|PATH]
+    python nucleus.py detect   --dataset PATH --subset stage1_test [--weights nucleus|last|PATH]
 
 PATH holds `train` and `val`, or `stage1_train` as Kaggle packed it, of folders
 `<picture id>/images/<picture id>.png` and `<picture id>/masks/*.png`. Several folders may be
@@ -230,13 +230,13 @@ def augmentation() -> augment.Compose:
 
 
 def train(args: argparse.Namespace) -> None:
-    """Train all layers from scratch, or from other weights, on `train` of every data set."""
+    """Train all layers from scratch, or from other weights, on a subset of every data set."""
     from mrcnn import model as modellib
 
     config = NucleusConfig()
     dataset_train, dataset_val = NucleusDataset(piece=192), NucleusDataset(piece=192)
     for folder in args.dataset:
-        dataset_train.load_nucleus(folder, "train")
+        dataset_train.load_nucleus(folder, args.subset)
     dataset_val.load_nucleus(args.dataset[0], "val")
     dataset_train.prepare()
     dataset_val.prepare()
@@ -282,7 +282,10 @@ def evaluate(args: argparse.Namespace) -> dict[str, dict[str, float]]:
 
 
 def detect(args: argparse.Namespace) -> None:
-    """Draw the nuclei found on every picture of a subset, and write Kaggle's submission.csv."""
+    """Draw the nuclei found on every picture of a subset, and write Kaggle's submit.csv.
+
+    The pictures need no masks: Kaggle's stage1_test and stage2_test_final have none.
+    """
     model, dataset = _inference(args, NucleusInferenceConfig())
     args.out.mkdir(parents=True, exist_ok=True)
     rows = ["ImageId,EncodedPixels"]
@@ -301,8 +304,8 @@ def detect(args: argparse.Namespace) -> None:
         )
         Image.fromarray(overlay).save(args.out / f"{name}.png")
         print(f"{name}: {len(result['rois'])} nuclei")
-    (args.out / "submission.csv").write_text("\n".join(rows) + "\n")
-    print(f"Saved to {args.out}")
+    (args.out / "submit.csv").write_text("\n".join(rows) + "\n")
+    print(f"Saved to {args.out}: submit.csv, and a picture for each picture")
 
 
 def pack(args: argparse.Namespace) -> None:
@@ -378,13 +381,18 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument(
         "--dataset", type=Path, nargs="+", help="folders of data; needed by all but pack"
     )
-    parser.add_argument("--subset", default="val", help="what to detect or evaluate on")
+    parser.add_argument(
+        "--subset",
+        help="what to train on (default train), to evaluate or to detect on (default val): train, "
+        "val, or the name of a folder such as stage1_train, stage1_test, stage2_test_final",
+    )
     parser.add_argument("--weights", help="nucleus | last | none | coco | a path")
     parser.add_argument("--epochs", type=int, default=40)
     parser.add_argument("--logs", type=Path, default=DEFAULT_LOGS_DIR)
     parser.add_argument("--out", type=Path, default=RESULTS_DIR)
     args = parser.parse_args(argv)
     args.weights = args.weights or ("none" if args.command == "train" else "nucleus")
+    args.subset = args.subset or ("train" if args.command == "train" else "val")
     if not args.dataset and args.command != "pack":
         parser.error(f"{args.command} needs --dataset")
     {"train": train, "evaluate": evaluate, "detect": detect, "pack": pack}[args.command](args)

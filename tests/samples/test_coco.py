@@ -21,8 +21,9 @@ from mrcnn.geometry.boxes import extract_bboxes
 ROOT = Path(__file__).parents[2]
 sys.path.append(str(ROOT / "samples" / "coco"))
 
-import coco as sample  # noqa: E402
 import coco_download  # noqa: E402
+
+import coco as sample  # noqa: E402
 
 HEIGHT, WIDTH = 60, 80
 ONE = pytest.approx(1, abs=1e-12)  # COCOeval adds one float64 epsilon to a denominator
@@ -394,6 +395,19 @@ def test_train_of_2017_has_no_minival(tmp_path, recorder):
     sample.main(["train", "--dataset", str(tmp_path), "--year", "2017", "--model", "last"])
     assert Recorder.made.loaded == [("last.h5", True)]
     assert [s.num_images for s in Recorder.made.sets] == [3, 3]
+
+
+def test_a_short_run_needs_no_editing(tmp_path, recorder):
+    for subset in ("train", "val"):
+        write_coco(tmp_path, f"annotations/instances_{subset}2017.json", f"{subset}2017")
+    given = ["train", "--dataset", str(tmp_path), "--year", "2017", "--model", "last"]
+    settings = ["--set", "STEPS_PER_EPOCH=5", "--set", "IMAGE_MAX_DIM=256"]
+    sample.main([*given, "--epochs", "1", "2", "3", *settings])
+    model = Recorder.made
+    assert [stage[:2] for stage in model.stages] == [("heads", 1), ("4+", 2), ("all", 3)]
+    assert (model.config.STEPS_PER_EPOCH, model.config.IMAGE_SHAPE[0]) == (5, 256)
+    with pytest.raises(SystemExit, match="Did you mean STEPS_PER_EPOCH"):
+        sample.main([*given, "--set", "STEPS_PER_EPOCHS=5"])
 
 
 @pytest.mark.parametrize("there", [True, False])

@@ -126,3 +126,66 @@ def test_configs_and_augmentation(kaggle):
     changed, moved = nucleus.augmentation()(image, mask, np.random.default_rng(0))
     assert changed.shape == image.shape and changed.dtype == np.uint8 and moved.dtype == bool
     assert (changed != image).any() and moved.shape == mask.shape
+
+
+class Recorder:
+    """Stands in for MaskRCNN; finds two nuclei that overlap, and none in a dark picture."""
+
+    def __init__(self, mode, config, model_dir):
+        Recorder.made, self.mode, self.config = self, mode, config
+
+    def load_weights(self, path, by_name=False):
+        self.loaded = path
+
+    def detect(self, images):
+        masks = np.zeros((*images[0].shape[:2], 2), bool)
+        masks[10:20, 10:20, 0] = masks[15:30, 15:30, 1] = True
+        count = 2 if images[0].any() else 0
+        rois = np.array([[10, 10, 20, 20], [15, 15, 30, 30]])
+        found = {"rois": rois, "class_ids": np.ones(2, int), "scores": np.array([0.6, 0.9])}
+        return [
+            {**{name: array[:count] for name, array in found.items()}, "masks": masks[..., :count]}
+        ]
+
+    def train(self, train_set, val_set, **_):
+        self.sets = [
+            {info["id"].split("_")[0] for info in s.image_info} for s in (train_set, val_set)
+        ]
+
+
+@pytest.fixture
+def recorder(monkeypatch):
+    from mrcnn import model
+
+    monkeypatch.setattr(model, "MaskRCNN", Recorder)
+
+
+def test_detect_writes_a_submission_of_pictures_without_masks(tmp_path, recorder, capsys):
+    """Every picture has a line, and no pixel is claimed twice: Kaggle refuses both else."""
+    for name, boxes in (("bright", BOXES), ("dark", [])):
+        write_picture(tmp_path / "stage1_test", name, boxes=boxes)
+        for file in (tmp_path / "stage1_test" / name / "masks").iterdir():
+            file.unlink()
+        (tmp_path / "stage1_test" / name / "masks").rmdir()
+    out = tmp_path / "found"
+    given = ["--dataset", str(tmp_path), "--subset", "stage1_test", "--out", str(out)]
+    nucleus.main(["detect", *given])
+    head, *lines = (out / "submit.csv").read_text().splitlines()
+    assert head == "ImageId,EncodedPixels"
+    assert [line.split(",")[0] for line in lines] == ["bright", "bright", "dark"]
+    assert lines[-1] == "dark,"
+    masks = [nucleus.rle_decode(line.split(",")[1], (100, 120)) for line in lines[:2]]
+    assert [int(mask.sum()) for mask in masks] == [15 * 15, 10 * 10 - 5 * 5]
+    assert not (masks[0] & masks[1]).any()
+    assert sorted(p.name for p in out.iterdir()) == ["bright.png", "dark.png", "submit.csv"]
+    assert Recorder.made.mode == "inference" and Path(Recorder.made.loaded).name == "nucleus.h5"
+    assert "bright: 2 nuclei" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "given, trained", [([], {"training"}), (["--subset", "stage1_train"], {"training", "0c2550a2"})]
+)
+def test_the_subset_to_train_on(kaggle, recorder, given, trained):
+    nucleus.main(["train", "--dataset", str(kaggle), *given])
+    train_set, val_set = ({name[:8] for name in names} for names in Recorder.made.sets)
+    assert train_set == trained and val_set == {"0c2550a2"}
