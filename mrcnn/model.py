@@ -15,6 +15,7 @@ import os
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 import copy
+import warnings
 from collections import OrderedDict
 from collections.abc import Sequence
 from typing import Any
@@ -108,7 +109,7 @@ class MaskRCNN:
             raise ValueError(f'mode is {mode!r}: it must be "training" or "inference".')
         if isinstance(config, type):
             raise TypeError(f"config is the class {config.__name__}: give an object of it.")
-        if not tf.compat.v1.executing_eagerly_outside_functions():
+        if not infer.outside_graphs(tf.executing_eagerly):
             raise RuntimeError(
                 "TensorFlow runs without eager execution: delete the line with "
                 "disable_v2_behavior() or disable_eager_execution(); nothing here needs it."
@@ -122,7 +123,7 @@ class MaskRCNN:
         self._forward: tuple | None = None
         self._validator: MaskRCNN | None = None
         self.set_log_dir()
-        self.keras_model = self.build(mode=mode, config=config)
+        self.keras_model = infer.outside_graphs(self.build, mode, config)
         self.class_names: list[str] | None = None  # by class id, from weights or training data
         self._describe()
 
@@ -159,8 +160,8 @@ class MaskRCNN:
         Returns what was loaded, missing, unused and mismatched. Raises WeightsError, leaving the
         model untouched, where the file is no such file, nothing in it fits, or a shape differs.
         """
-        report = layout.load_weights(
-            self.keras_model, filepath, exclude=exclude, by_name=bool(by_name or exclude)
+        report = infer.outside_graphs(
+            layout.load_weights, self.keras_model, filepath, exclude, bool(by_name or exclude)
         )
         self.class_names = report.class_names or self.class_names
         self.set_log_dir(filepath)
@@ -249,6 +250,11 @@ class MaskRCNN:
         for data that don't fit together, naming the picture. Ctrl-C and SIGTERM save first.
         """
         self._require("training", "train")
+        if not tf.executing_eagerly():
+            raise RuntimeError(
+                "train() was called inside a graph or a session of TensorFlow 1: take it out of "
+                "the `with graph.as_default():` or `with session.as_default():` around it."
+            )
         self.set_trainable(train.LAYERS.get(layers, layers), verbose=0)
         self.class_names = list(train_dataset.class_names)
         self._describe()
@@ -291,7 +297,8 @@ class MaskRCNN:
         """Find the instances in any number of pictures of any sizes.
 
         images: a list of [height, width, channels] arrays, 0..255. Grey pictures become RGB, an
-            alpha channel is dropped; others of another range or channel count are refused.
+            alpha channel is dropped, and what `mold_image` did before is undone with a warning;
+            others of another range or channel count are refused.
         verbose: 1 prints the arrays on their way.
 
         Returns, for each picture, a dict of arrays over its n instances, best first:
@@ -304,7 +311,7 @@ class MaskRCNN:
         pictures go through the network at a time; the last batch may be smaller.
         """
         self._require("inference", "detect")
-        images = infer.check_pictures(images, self.config)
+        images = infer.check_pictures(_before_molding(images, self.config), self.config)
         shapes = [molded_shape(image.shape, self.config) for image in images]
         for i, shape in enumerate(shapes, start=1):
             infer.check_molded_shape(shape, self.config, f"picture {i} of {len(images)}")
@@ -446,7 +453,8 @@ class MaskRCNN:
             images, image_metas, _ = self.mold_inputs(images)
         images = np.asarray(images)
         anchors = self._anchors_of_batch(images)
-        results = inside.run_to(self.keras_model, [images, image_metas, anchors], outputs)
+        inputs = [images, image_metas, anchors]
+        results = infer.outside_graphs(inside.run_to, self.keras_model, inputs, outputs)
         for name, array in results.items():
             log(name, array)
         return results
@@ -472,6 +480,32 @@ class MaskRCNN:
         """The layers that own weights, wrappers opened."""
         layers = [self.find_trainable_layer(layer) for layer in self.keras_model.layers]
         return [layer for layer in layers if layer.weights]
+
+
+def _before_molding(images: Sequence[np.ndarray], config: Config) -> Sequence[np.ndarray]:
+    """The pictures as they were before a script called `mold_image` on them itself.
+
+    NOTE: a much copied tutorial hands detect() molded pictures. The original molded them a second
+    time, and found less in them.
+    """
+    given, mean = [np.asarray(image) for image in images], np.atleast_1d(config.MEAN_PIXEL)
+    molded = []
+    for i, image in enumerate(given):
+        fits = image.ndim == 3 and image.dtype.kind == "f" and mean.size in (1, image.shape[-1])
+        # Pictures scaled to -1..1 or standardised don't reach so low; they are refused later.
+        if fits and image.size and image.min() < -5:
+            pixels = image + mean
+            if pixels.min() >= -0.5 and pixels.max() <= 255.5:
+                given[i] = pixels
+                molded.append(i + 1)
+    if not molded:
+        return images
+    warnings.warn(
+        f"picture {molded[0]} of {len(given)} has had the mean pixel subtracted, by mold_image(): "
+        "it was added back. Give detect() the picture itself, which it molds.",
+        stacklevel=3,  # the line that called detect
+    )
+    return given
 
 
 def build_inference(config: Config) -> KerasModel:

@@ -10,6 +10,7 @@ layers lay in the outer model; a wrapper's tensors stand under the wrapper's nam
 import difflib
 import os
 import re
+import sys
 import warnings
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -155,7 +156,11 @@ def _group(layer: Any, parents: tuple[str, ...]) -> str:
 
 
 def _warn(text: str) -> None:
-    warnings.warn(text, WeightsWarning, stacklevel=3)  # 3: the line that called load_weights
+    """Warn of the line of the user's program that the call came from."""
+    frame, level = sys._getframe(), 1
+    while frame.f_back and frame.f_globals["__name__"].startswith(("mrcnn.", "concurrent.")):
+        frame, level = frame.f_back, level + 1
+    warnings.warn(text, WeightsWarning, stacklevel=level)
 
 
 # -- The model ------------------------------------------------------------------------------

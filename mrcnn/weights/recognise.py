@@ -14,6 +14,8 @@ HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
 
 def check_is_hdf5(path: Path) -> None:
     """Raise WeightsNotFoundError or WeightsError unless there is an HDF5 file at `path`."""
+    if len(str(path)) == 1 and not path.is_file():  # find_last()[1] is "/" or "." too
+        raise WeightsNotFoundError(_why_not_there(path))
     if path.is_dir():
         if (path / "saved_model.pb").exists():
             raise WeightsError(

@@ -193,8 +193,9 @@ def test_exclude_leaves_layers_alone(small_file, exclude, left):
 
 
 def test_exclude_that_names_no_layer_warns(small_file):
-    with pytest.warns(WeightsWarning, match="no layer 'mrcnn_class_logit'.*mrcnn_class_logits"):
+    with pytest.warns(WeightsWarning, match="no layer 'mrcnn_class_logit'.*logits") as caught:
         load_weights(build_small(), small_file, exclude=["mrcnn_class_logit"])
+    assert caught[0].filename == __file__  # the line of the program that called
     with pytest.raises(WeightsError, match="neither a layer's name nor a regular"):
         load_weights(build_small(), small_file, exclude=["mrcnn_("])
 

@@ -1,0 +1,7 @@
+"""`import model`, as scripts of 2017 wrote it: mrcnn.model under its old name."""
+
+import sys
+
+import mrcnn.model
+
+sys.modules[__name__] = mrcnn.model

@@ -1,0 +1,7 @@
+"""`import utils`, as scripts of 2017 wrote it: mrcnn.utils under its old name."""
+
+import sys
+
+import mrcnn.utils
+
+sys.modules[__name__] = mrcnn.utils

@@ -1,0 +1,7 @@
+"""`import visualize`, as scripts of 2017 wrote it: mrcnn.visualize under its old name."""
+
+import sys
+
+import mrcnn.visualize
+
+sys.modules[__name__] = mrcnn.visualize
