@@ -7,18 +7,29 @@ import traceback
 from collections.abc import Sequence
 
 from mrcnn import __version__
-from mrcnn.cli import detect, inspect
+from mrcnn.cli import data, detect, evaluate, inspect, train
 from mrcnn.cli.errors import UsageError
 from mrcnn.config import ConfigError
+from mrcnn.data.check import DatasetError
+from mrcnn.data.formats import FormatError
 from mrcnn.data.pictures import PictureError
 from mrcnn.weights.download import DownloadError
 from mrcnn.weights.errors import WeightsError
 
 # Each is a module with HELP, add_arguments(parser) and run(args) -> exit code.
-COMMANDS = {"detect": detect, "inspect": inspect}
+COMMANDS = {
+    "data": data,
+    "train": train,
+    "evaluate": evaluate,
+    "detect": detect,
+    "inspect": inspect,
+}
 
 # What these say is written for the user and stands for itself.
-_EXPLAINED = (UsageError, PictureError, WeightsError, ConfigError, DownloadError)
+_EXPLAINED = (
+    *(UsageError, PictureError, FormatError, DatasetError),
+    *(WeightsError, ConfigError, DownloadError),
+)
 
 FAILED, INTERRUPTED = 2, 130
 

@@ -10,6 +10,7 @@ import difflib
 import importlib
 import importlib.util
 import sys
+from collections.abc import Collection
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -50,21 +51,30 @@ def check_fits(config: Config, info: WeightsInfo) -> None:
             f"the encoder in {info.path} is neither ResNet-50 nor ResNet-101: give a --config "
             "whose BACKBONE is its function."
         )
-    differences = [
+    found = differences(config, info)
+    if found:
+        raise UsageError(
+            f"{info.path} doesn't fit {type(config).__name__} ({'; '.join(found)}): give "
+            "the values that it was trained with, by --config or --set."
+        )
+
+
+def differences(config: Config, info: WeightsInfo, but: Collection[str] = ()) -> list[str]:
+    """What of a Config the tensors of a weight file contradict, as "NAME: file x, config y".
+
+    but: names that may differ.
+    """
+    found = [
         f"{name}: file {value}, config {getattr(config, name)}"
         for name, value in info.attributes.items()
-        if getattr(config, name) != value and not callable(getattr(config, name))
+        if name not in but
+        and getattr(config, name) != value
+        and not callable(getattr(config, name))
     ]
     ratios = len(np.ravel(config.RPN_ANCHOR_RATIOS))
     if info.anchors_per_location not in (None, ratios):
-        differences.append(
-            f"RPN_ANCHOR_RATIOS: file {info.anchors_per_location} values, config {ratios}"
-        )
-    if differences:
-        raise UsageError(
-            f"{info.path} doesn't fit {type(config).__name__} ({'; '.join(differences)}): give "
-            "the values that it was trained with, by --config or --set."
-        )
+        found.append(f"RPN_ANCHOR_RATIOS: file {info.anchors_per_location} values, config {ratios}")
+    return found
 
 
 # -- From Python ----------------------------------------------------------------------------
@@ -92,6 +102,12 @@ def load_config(spec: str) -> Config:
     if not isinstance(config, Config):
         raise UsageError(f"--config: {name} in {source} is no subclass of mrcnn.config.Config.")
     return config
+
+
+def explicit_names(config: Config) -> set[str]:
+    """The names that a user's Config sets itself, in its class or on the object."""
+    classes = type(config).__mro__[: type(config).__mro__.index(Config)]
+    return {name for owner in (*classes, config) for name in vars(owner) if name.isupper()}
 
 
 def _import(source: str) -> ModuleType:

@@ -3,10 +3,12 @@
 mrcnn detect beach.jpg --weights coco
 mrcnn detect holiday/ --weights cells.h5 --classes "cell,nucleus" --out found
 mrcnn detect "scans/**/*.png" --weights w.h5 --config cells.py:CellsConfig --set IMAGE_MAX_DIM=512
+mrcnn detect holiday/ --weights cells.h5 --labels via    # to correct by hand: out/via.json
 mrcnn detect holiday/ --weights synthetic     # no weights yet? only to see that all runs
 """
 
 import argparse
+import contextlib
 import time
 import traceback
 from collections import Counter
@@ -21,11 +23,14 @@ import numpy as np
 from mrcnn import __version__
 from mrcnn.cli import synthetic
 from mrcnn.cli.configs import apply_setting, check_fits, config_from_weights, load_config
+from mrcnn.cli.convert import add_force_argument, place
 from mrcnn.cli.errors import UsageError
 from mrcnn.cli.terminal import Progress, plain_warnings, quiet_tensorflow
 from mrcnn.config import Config
 from mrcnn.data.coco_names import COCO_NAMES
 from mrcnn.data.pictures import PictureError, find_pictures, read_picture, write_png
+from mrcnn.data.unfinished import check_free
+from mrcnn.data.writers import WRITERS, Labelled, Writer, file_name_from
 from mrcnn.run.results import IMAGES, RESULTS, ResultsWriter, coco_results
 from mrcnn.weights.download import weights_path
 from mrcnn.weights.inspection import inspect_weights
@@ -80,6 +85,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "one name a line",
     )
     add("--no-pictures", action="store_true", help="write the JSON files only, no overlays")
+    add(
+        "--labels",
+        choices=list(WRITERS),
+        help="also write what is found for a labelling tool, to be corrected by hand and trained "
+        "on: DIR/via.json, DIR/coco.json, or a file for each picture in DIR/labelme",
+    )
+    add_force_argument(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -115,6 +127,8 @@ class Job:
     config: Config
     class_names: list[str]
     out: Path
+    labels: str | None  # the format of the annotation file
+    force: bool  # overwrite it
     note: str  # what the user must know of the results, or ""
     debug: bool
 
@@ -144,9 +158,19 @@ def plan(args: argparse.Namespace, pictures: list[Path]) -> Job:
     if out.exists() and not out.is_dir():
         raise UsageError(f"--out {out} is a file: give the folder that the results go to.")
     overlays = None if args.no_pictures else overlay_paths(pictures, out)
+    if args.labels and not args.force:
+        check_free(labels_path(out, args.labels))
     out.mkdir(parents=True, exist_ok=True)
     note = synthetic.NOTE if made_up else ""
-    return Job(pictures, overlays, path, config, names, out, note, args.debug)
+    return Job(
+        *(pictures, overlays, path, config, names, out),
+        *(args.labels, args.force, note, args.debug),
+    )
+
+
+def labels_path(out: Path, labels: str) -> Path:
+    """The annotation file, or LabelMe's folder, in the folder of the results."""
+    return place(out / labels if labels == "labelme" else out, labels)
 
 
 def class_names(
@@ -258,10 +282,12 @@ def work(job: Job, detect: Detector, progress: Progress) -> int:
         info["note"] = job.note
     seconds: list[float] = []
     instances, interrupted = 0, False
-    with ResultsWriter(job.out, job.class_names, info) as writer:
+    with contextlib.ExitStack() as files:
+        writer = files.enter_context(ResultsWriter(job.out, job.class_names, info))
+        labels = files.enter_context(_labels_writer(job)) if job.labels else None
         try:
             for i in range(len(job.pictures)):
-                entry = _one_picture(job, i, detect, writer, progress)
+                entry = _one_picture(job, i, detect, writer, labels, progress)
                 if entry:
                     seconds.append(entry["seconds"])
                     instances += entry["instances"]
@@ -273,8 +299,17 @@ def work(job: Job, detect: Detector, progress: Progress) -> int:
     return INTERRUPTED if interrupted else SOME_FAILED if writer.failures else 0
 
 
+def _labels_writer(job: Job) -> Writer:
+    return WRITERS[job.labels](labels_path(job.out, job.labels), job.class_names, job.force)
+
+
 def _one_picture(
-    job: Job, index: int, detect: Detector, writer: ResultsWriter, progress: Progress
+    job: Job,
+    index: int,
+    detect: Detector,
+    writer: ResultsWriter,
+    labels: Writer | None,
+    progress: Progress,
 ) -> dict[str, Any] | None:
     """Read, detect, draw and write one picture; its entry, or None where it failed."""
     path, overlay = job.pictures[index], job.overlays[index] if job.overlays else None
@@ -306,6 +341,11 @@ def _one_picture(
         "overlay": overlay.name if overlay else None,
     }
     writer.add(entry, records)
+    if labels:
+        folder = labels.path if job.labels == "labelme" else job.out
+        ids, scores = result["class_ids"], result["scores"]
+        name = file_name_from(folder, path)
+        labels.add(Labelled(name, height, width, result["masks"], ids, scores))
     counts = Counter(job.class_names[class_id] for class_id in result["class_ids"])
     found = ", ".join(f"{count} {name}" for name, count in counts.most_common()) or "nothing found"
     progress.say(
@@ -361,6 +401,8 @@ def _sum_up(
     progress.say(f"{summary}, {failures} failed")
     where = f"Results in {job.out}: {RESULTS}, {IMAGES}"
     progress.say(where if job.overlays is None else f"{where} and an overlay for each picture")
+    if job.labels:
+        progress.say(f"To correct by hand ({job.labels}): {labels_path(job.out, job.labels)}")
     if job.note:
         progress.say(f"NOTE: {job.note}")
 

@@ -50,7 +50,7 @@ def resize_image(
         return image, window, 1.0, padding, None
 
     dtype = image.dtype
-    scale = _scale(height, width, min_dim, max_dim if mode == "square" else None, min_scale)
+    scale = resize_scale(height, width, min_dim, max_dim if mode == "square" else None, min_scale)
     if scale != 1:
         height, width = _scaled(height, width, scale)
         image = resize(image, (height, width), preserve_range=True)
@@ -84,7 +84,7 @@ def molded_shape(image_shape: Sequence[int], config: Config) -> tuple[int, int]:
         return config.IMAGE_MAX_DIM, config.IMAGE_MAX_DIM
     if config.IMAGE_RESIZE_MODE == "crop":
         return config.IMAGE_MIN_DIM, config.IMAGE_MIN_DIM
-    scale = _scale(height, width, config.IMAGE_MIN_DIM, None, config.IMAGE_MIN_SCALE)
+    scale = resize_scale(height, width, config.IMAGE_MIN_DIM, None, config.IMAGE_MIN_SCALE)
     if scale != 1:
         height, width = _scaled(height, width, scale)
     return height + -height % 64, width + -width % 64
@@ -150,7 +150,7 @@ def parse_image_meta(meta: np.ndarray) -> dict[str, np.ndarray]:
     }
 
 
-def _scale(
+def resize_scale(
     height: int, width: int, min_dim: int | None, max_dim: int | None, min_scale: float | None
 ) -> float:
     scale = 1.0

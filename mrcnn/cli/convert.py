@@ -1,0 +1,118 @@
+"""Write labelled pictures in another format. The pictures stay where they are.
+
+mrcnn data convert cells/ --to via cells_via.json       # a project file of VIA 2
+mrcnn data convert cells/ --to labelme corrected/       # LabelMe's file for each picture
+mrcnn data convert cells/ --to coco out                 # out/coco.json, or out/train/coco.json ..
+"""
+
+import argparse
+from collections.abc import Iterator
+from pathlib import Path
+
+from mrcnn.cli.data_sets import add_data_arguments, open_part
+from mrcnn.cli.errors import UsageError
+from mrcnn.cli.terminal import Progress, plain_warnings
+from mrcnn.data import formats
+from mrcnn.data.unfinished import check_free
+from mrcnn.data.writers import WRITERS, Labelled, file_name_from
+
+HELP = "write labelled pictures in another format"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The arguments of `mrcnn data convert`."""
+    add_data_arguments(parser)
+    add = parser.add_argument
+    add(
+        "out",
+        metavar="OUT",
+        help="a .json file or a folder for coco and via, a folder for labelme; where DATA has "
+        "parts (train, val), a folder that gets one for each",
+    )
+    add("--to", required=True, choices=list(WRITERS), help="the format to write")
+    add("--subset", metavar="NAME", help="only this part of DATA (default: all, one by one)")
+    add_force_argument(parser)
+
+
+def add_force_argument(parser: argparse.ArgumentParser) -> None:
+    """--force, the same for every command that writes annotation files."""
+    parser.add_argument(
+        "--force",
+        action="store_true",
+        help="overwrite annotation files; without it they are left alone, since they may have "
+        "been corrected by hand",
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Convert part by part; returns 0.
+
+    Raises UsageError, FormatError or PictureError where DATA can't be read, FileExistsError where
+    annotation files are in the way, OSError where they can't be written.
+    """
+    data = Path(args.data).expanduser()
+    if not data.exists():
+        raise UsageError(f"there is no file or folder {data}.")
+    several = [] if args.subset else formats.subsets(data, args.format)
+    out = Path(args.out).expanduser()
+    places = {part: place(out / part, args.to) for part in several}
+    if several and out.suffix == ".json":
+        raise UsageError(
+            f"{data} has the parts {', '.join(several)}: name one with --subset, or give a folder "
+            f"instead of {out}."
+        )
+    places = places or {args.subset or "all": place(out, args.to)}
+    if not args.force:
+        for path in places.values():
+            check_free(path)
+    for part, path in places.items():
+        convert(open_part(data, args.format, part), args.to, path, args.force)
+    return 0
+
+
+def place(out: Path, to: str) -> Path:
+    """Where annotations go: `out` as a folder for labelme, else a file, in `out` or itself.
+
+    Raises UsageError if it is a file where it must be a folder.
+    """
+    if to != "labelme":
+        return out if out.suffix == ".json" else out / f"{to}.json"
+    if out.suffix == ".json" or out.is_file():
+        raise UsageError(f"LabelMe has a file for each picture: give a folder, not the file {out}.")
+    return out
+
+
+def convert(dataset: formats.LabelledDataset, to: str, path: Path, force: bool) -> None:
+    """Write a prepared dataset and tell what was written and left out."""
+    names = [info["name"] for info in dataset.class_info]
+    ids = [info["id"] for info in dataset.class_info]
+    own_ids = to == "coco" and len(set(ids)) == len(ids) and {type(i) for i in ids} == {int}
+    progress = Progress(dataset.num_images)
+    with plain_warnings(progress):
+        try:
+            options = {"category_ids": ids} if own_ids else {}
+            with WRITERS[to](path, names, overwrite=force, **options) as writer:
+                for item in _items(dataset, path if to == "labelme" else path.parent):
+                    writer.add(item)
+                    progress.advance()
+        finally:
+            progress.close()
+    print(
+        f"{path}: {dataset.num_images:,} pictures, {writer.num_instances:,} instances of "
+        f"{', '.join(names[1:6])}{', ..' if len(names) > 6 else ''} ({to})"
+    )
+    for kind, notes in (("reading", dataset.notes), ("writing", writer.notes)):
+        for note in notes:
+            print(f"  - ({kind}) {note}")
+
+
+def _items(dataset: formats.LabelledDataset, folder: Path) -> Iterator[Labelled]:
+    for image_id in dataset.image_ids:
+        info = dataset.image_info[image_id]
+        if info["path"] is None:
+            raise UsageError(
+                f"the picture {info['id']} is inside its annotation file, where only LabelMe "
+                "finds it: save it as a file beside that first."
+            )
+        masks, class_ids = dataset.load_mask(image_id)
+        yield Labelled(file_name_from(folder, info["path"]), *masks.shape[:2], masks, class_ids)

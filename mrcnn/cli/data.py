@@ -1,0 +1,221 @@
+"""Look at labelled pictures before training: their numbers, their mistakes, and a page of them.
+
+mrcnn data check cells/                      # counts, sizes, boxes against anchors, mistakes
+mrcnn data check cells/ --config cells.py:CellsConfig
+mrcnn data show cells/ --out sheet.png       # pictures with their masks and class names drawn
+mrcnn data convert cells/ --to via out       # the same labels for another tool
+"""
+
+import argparse
+import copy
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from mrcnn.cli import convert
+from mrcnn.cli.configs import apply_setting, load_config
+from mrcnn.cli.data_sets import add_data_arguments, open_part
+from mrcnn.cli.errors import UsageError
+from mrcnn.cli.terminal import Progress, plain_warnings
+from mrcnn.config import Config
+from mrcnn.data import formats
+from mrcnn.data.dataset import Dataset
+from mrcnn.data.inputs import load_mask
+from mrcnn.data.pictures import write_png
+from mrcnn.data.survey import Survey, badly_met, suggest_scales, take_survey
+from mrcnn.drawing.sheet import Tile, contact_sheet
+
+HELP = "look at labelled pictures: their numbers and mistakes, or a page of them; or convert them"
+
+MISTAKES_FOUND = 1
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The arguments of `mrcnn data`: those of each of the things it does."""
+    kinds = parser.add_subparsers(dest="what", metavar="WHAT", required=True)
+    check = kinds.add_parser("check", help="tell numbers and mistakes", allow_abbrev=False)
+    show = kinds.add_parser("show", help="draw pictures on a page", allow_abbrev=False)
+    for one in (check, show):
+        add_data_arguments(one)
+        one.add_argument(
+            "--subset",
+            metavar="NAME",
+            help="only this part of DATA (default: all parts, one by one)",
+        )
+    convert.add_arguments(
+        kinds.add_parser(
+            "convert",
+            help=convert.HELP,
+            description=convert.__doc__,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+            allow_abbrev=False,
+        )
+    )
+    for one in kinds.choices.values():
+        # What `mrcnn data` itself understands, behind WHAT too.
+        one.add_argument(
+            "--debug", action="store_true", default=argparse.SUPPRESS, help=argparse.SUPPRESS
+        )
+    check.add_argument(
+        "--config",
+        metavar="FILE.py:CLASS",
+        help="or MODULE:CLASS: the Config that boxes and counts are compared with (default: the "
+        "package's)",
+    )
+    check.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        dest="settings",
+        metavar="NAME=VALUE",
+        help="set one attribute of it; may be repeated",
+    )
+    show.add_argument("--out", default="sheet.png", metavar="FILE", help="default: ./sheet.png")
+    show.add_argument(
+        "--count", type=_count, default=12, metavar="N", help="pictures to draw (default: 12)"
+    )
+    show.add_argument(
+        "--seed", type=int, default=0, metavar="N", help="another number, other pictures"
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Check, show or convert. Returns 0, or 1 where mistakes were found.
+
+    Raises UsageError, FormatError or ConfigError where it can't begin, OSError where the sheet
+    can't be written.
+    """
+    if args.what == "check":
+        return check(args)
+    if args.what == "convert":
+        return convert.run(args)
+    show(args)
+    return 0
+
+
+def _parts(args: argparse.Namespace) -> Iterator[tuple[str, Dataset]]:
+    """What each part is called, and its pictures, just as the files divide them."""
+    path = Path(args.data).expanduser()
+    if args.subset:
+        yield f"{path}, {args.subset}", open_part(path, args.format, args.subset)
+        return
+    if not path.exists():
+        raise UsageError(f"there is no file or folder {path}.")
+    for part in formats.subsets(path, args.format) or [None]:
+        name = f"{path}, {part}" if part else str(path)
+        yield name, formats.open(path, args.format, part)
+
+
+# -- check ----------------------------------------------------------------------------------
+
+
+def check(args: argparse.Namespace) -> int:
+    """Print what each part is like and what is wrong with it."""
+    config = load_config(args.config) if args.config else Config()
+    for setting in args.settings:
+        apply_setting(config, setting)
+    compared = config if args.config or args.settings else None
+    found = 0
+    for name, dataset in _parts(args):
+        print(f"{name}: {dataset.num_images:,} pictures ({dataset.format})")
+        for note in dataset.notes:
+            print(f"  - (reading) {note}")
+        progress = Progress(dataset.num_images)
+        with plain_warnings(progress):
+            survey = take_survey(dataset, compared, seen=progress.advance)
+        progress.close()
+        print("\n".join(f"  {line}" for line in describe(survey, config, bool(compared))))
+        print(f"  {survey.report}".replace("\n", "\n  "))
+        found += len(survey.report.mistakes)
+    return MISTAKES_FOUND if found else 0
+
+
+def describe(survey: Survey, config: Config, given: bool) -> list[str]:
+    """The numbers of a survey as lines. given: the user gave the config to compare with."""
+    if not len(survey.sizes):
+        return []
+    by_area = survey.sizes[np.argsort(survey.sizes.prod(axis=1), kind="stable")]
+    least, median, most = (f"{w}x{h}" for h, w in by_area[[0, len(by_area) // 2, -1]])
+    counts = survey.counts
+    lines = [
+        f"picture sizes     {least} to {most}, median {median} (width x height)",
+        f"instances         {counts.sum():,}; a picture has {counts.min()} to {counts.max()}, "
+        f"median {np.median(counts):g}; MAX_GT_INSTANCES is {config.MAX_GT_INSTANCES}",
+    ]
+    if survey.crowds:
+        lines.append(f"crowds            {survey.crowds:,}")
+    per_class = survey.per_class()
+    for name, (instances, pictures) in per_class.items():
+        if instances:
+            lines.append(f"  {name:15} {instances:,} in {pictures:,} pictures")
+    absent = [name for name, (instances, _) in per_class.items() if not instances]
+    if absent:
+        lines.append(f"  no instance     {', '.join(absent)}")
+    if not len(survey.boxes):
+        return lines
+    boxes = survey.network_boxes(config)
+    network_sizes = boxes[:, 2:] - boxes[:, :2]
+    for what, sizes in (("box sizes", survey.box_sizes), ("in the network", network_sizes)):
+        small, median, large = np.percentile(np.sqrt(sizes.prod(axis=1)), [5, 50, 95])
+        lines.append(
+            f"{what:17} {median:.0f} pixels (root of the area, median); 5 % are below {small:.0f}, "
+            f"5 % above {large:.0f}"
+        )
+    scales, better = tuple(config.RPN_ANCHOR_SCALES), suggest_scales(boxes, config)
+    lines.append(
+        f"anchors           {badly_met(boxes, config):.0%} of the boxes meet none of "
+        f"RPN_ANCHOR_SCALES = {scales} with an IoU of 0.5"
+    )
+    if better != scales:
+        config = copy.copy(config)
+        config.RPN_ANCHOR_SCALES = better
+        lines.append(f"                  {better} would leave {badly_met(boxes, config):.0%}")
+    if not given:
+        lines.append("(compared with the package's own Config; mrcnn train chooses by the data)")
+    return lines
+
+
+# -- show -----------------------------------------------------------------------------------
+
+
+def show(args: argparse.Namespace) -> None:
+    """Draw some pictures of all parts on one sheet."""
+    out = Path(args.out).expanduser()
+    if out.is_dir():
+        raise UsageError(f"--out {out} is a folder: give the name of a PNG file.")
+    if out.suffix.lower() != ".png":
+        raise UsageError(f"--out {out}: the sheet is a PNG picture; let its name end in .png.")
+    pairs = [(dataset, int(i)) for _, dataset in _parts(args) for i in dataset.image_ids]
+    rng = np.random.default_rng(args.seed)
+    chosen = sorted(rng.choice(len(pairs), min(args.count, len(pairs)), replace=False))
+    progress = Progress(len(chosen))
+    with plain_warnings(progress):
+        tiles = _tiles([pairs[i] for i in chosen], progress)
+        # Parts may differ in their classes, so each tile brings its own names.
+        sheet = contact_sheet(tiles, len(chosen))
+    progress.close()
+    out.parent.mkdir(parents=True, exist_ok=True)
+    write_png(out, sheet)
+    print(f"{len(chosen)} of {len(pairs):,} pictures drawn: {out} (--seed draws others)")
+
+
+def _tiles(pairs: list[tuple[Dataset, int]], progress: Progress) -> Iterator[Tile]:
+    for dataset, image_id in pairs:
+        image = dataset.load_image(image_id)
+        masks, class_ids = load_mask(dataset, image_id, image.shape)
+        names = dataset.class_names
+        counts = Counter(names[class_id] for class_id in np.abs(class_ids))
+        told = ", ".join(f"{name} {count}" for name, count in counts.most_common()) or "nothing"
+        name = Path(dataset.image_info[image_id]["path"] or str(image_id)).name
+        if len(name) > 30:  # the ends tell such names apart
+            name = f"{name[:10]}..{name[-18:]}"
+        yield Tile(image, masks, class_ids, names, f"{name}: {told}")
+        progress.advance()
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or not 1 <= int(text) <= 100:
+        raise argparse.ArgumentTypeError(f"{text} is no number from 1 to 100")
+    return int(text)

@@ -1,0 +1,239 @@
+"""Measure detections against labels: COCO's numbers, all of them as JSON, and a report to read.
+
+mrcnn evaluate cells/ --weights cells.h5
+mrcnn evaluate coco/ --weights coco --subset val2017 --limit 500
+mrcnn evaluate cells/ --results out/results.json     # what `mrcnn detect` or others have found
+"""
+
+import argparse
+import json
+from collections.abc import Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from mrcnn import __version__
+from mrcnn.cli.configs import apply_setting, check_fits, config_from_weights, load_config
+from mrcnn.cli.data_sets import add_data_arguments, open_part
+from mrcnn.cli.detect import class_names
+from mrcnn.cli.errors import UsageError
+from mrcnn.cli.evaluate_detections import Plan, Task, detected, from_results
+from mrcnn.cli.terminal import Progress, plain_warnings
+from mrcnn.config import Config
+from mrcnn.data import formats
+from mrcnn.data.coco_names import COCO_NAMES
+from mrcnn.run.coco_eval import MAX_DETECTIONS, Collected
+from mrcnn.run.matching import match
+from mrcnn.run.metrics import IOU, all_metrics
+from mrcnn.run.report import write_report, write_text
+from mrcnn.run.report_pictures import choose, example
+from mrcnn.run.report_text import as_text
+from mrcnn.weights.download import weights_path
+from mrcnn.weights.inspection import WeightsInfo, inspect_weights
+
+HELP = "measure weights, or a file of results, against labelled pictures"
+
+METRICS, REPORT = "metrics.json", "report.html"
+SOME_FAILED = 1
+LEAST_SCORE = 0.05  # AP weighs unsure detections by itself; below, they only cost time
+FOR_RESULTS = 0.5  # confidence at which the detections of a file are counted
+_MATTERS = (
+    *("BACKBONE", "IMAGE_RESIZE_MODE", "IMAGE_MIN_DIM", "IMAGE_MAX_DIM", "IMAGE_MIN_SCALE"),
+    *("RPN_ANCHOR_SCALES", "RPN_NMS_THRESHOLD", "POST_NMS_ROIS_INFERENCE"),
+    *("DETECTION_MAX_INSTANCES", "DETECTION_MIN_CONFIDENCE", "DETECTION_NMS_THRESHOLD"),
+)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The arguments of `mrcnn evaluate`."""
+    add_data_arguments(parser)
+    add = parser.add_argument
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument(
+        "--weights", metavar="W", help="an .h5 file; or nucleus, coco, balloon: as in mrcnn detect"
+    )
+    source.add_argument(
+        "--results",
+        metavar="FILE",
+        help="detections in COCO's results format: no network runs. The images.json that mrcnn "
+        "detect wrote beside it says what its numbers mean; without one they are those of DATA",
+    )
+    add(
+        "--subset",
+        metavar="NAME",
+        help="part of DATA, or all (default: val, or all where DATA has no parts)",
+    )
+    add("--limit", type=_positive, metavar="N", help="only the first N pictures")
+    add("--out", default="evaluation", metavar="DIR", help="default: ./evaluation")
+    add(
+        "--max-detections",
+        type=_positive,
+        metavar="N",
+        help="of a picture that count (default: COCO's 100, or the Config's "
+        "DETECTION_MAX_INSTANCES where that is more)",
+    )
+    add(
+        "--min-score",
+        type=_fraction,
+        default=LEAST_SCORE,
+        metavar="S",
+        help=f"leave out detections below S (default: {LEAST_SCORE})",
+    )
+    add(
+        "--threshold",
+        type=_fraction,
+        metavar="S",
+        help="confidence at which instances are counted and drawn (default: the Config's "
+        f"DETECTION_MIN_CONFIDENCE; {FOR_RESULTS} with --results)",
+    )
+    add("--config", metavar="FILE.py:CLASS", help="as in mrcnn detect")
+    add(
+        "--set", action="append", default=[], dest="settings", metavar="NAME=VALUE", help="likewise"
+    )
+    add("--classes", metavar="NAMES", help="names of the weights' classes, as in mrcnn detect")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Check everything that can be checked, detect, measure, write.
+
+    Returns 0, or 1 where pictures could not be read and were left out.
+    Raises UsageError, FormatError, PictureError, WeightsError, ConfigError or DownloadError where
+    it can't begin, and OSError where results can't be written.
+    """
+    out = Path(args.out).expanduser()
+    if out.exists() and not out.is_dir():
+        raise UsageError(f"--out {out} is a file: give the folder that the results go to.")
+    if args.results and (args.config or args.settings or args.classes):
+        raise UsageError("--config, --set and --classes belong to --weights, not to --results.")
+    plan = _with_weights(args) if args.weights else None  # wrong settings show before data are read
+    task = _task(args, out)
+    progress = Progress(len(task.image_ids))
+    with plain_warnings(progress):
+        for note in task.notes:
+            progress.say(f"NOTE: {note}")
+        try:
+            collected = detected(task, plan, progress) if plan else from_results(task, progress)
+        finally:
+            progress.close()
+        return _report(task, plan, collected)
+
+
+# -- Before ---------------------------------------------------------------------------------
+
+
+def _task(args: argparse.Namespace, out: Path) -> Task:
+    parts = [] if args.subset else formats.subsets(Path(args.data).expanduser(), args.format)
+    part = args.subset or ("val" if parts else "all")
+    dataset = open_part(args.data, args.format, part)
+    image_ids = [int(i) for i in dataset.image_ids][: args.limit]
+    if not image_ids:
+        raise UsageError(f"{args.data} has no labelled pictures to measure with.")
+    notes = list(dataset.notes)
+    if args.weights and part == "all" and not args.subset:
+        notes.append(
+            f"{args.data} has no parts: all of it is measured. For weights that mrcnn train made "
+            "of it, --subset val takes the pictures that these have not seen."
+        )
+    return Task(args, dataset, part, image_ids, out, notes)
+
+
+def _with_weights(args: argparse.Namespace) -> Plan:
+    path = Path(weights_path(args.weights))
+    info = inspect_weights(path)
+    config = load_config(args.config) if args.config else config_from_weights(info)
+    for setting in args.settings:
+        apply_setting(config, setting)
+    confidence = config.DETECTION_MIN_CONFIDENCE
+    config.DETECTION_MIN_CONFIDENCE = args.min_score
+    if args.max_detections:
+        config.DETECTION_MAX_INSTANCES = args.max_detections
+    config.GPU_COUNT = config.IMAGES_PER_GPU = 1
+    check_fits(config, info)
+    config.validate("inference")
+    names = class_names(args.classes, config.NUM_CLASSES, args.weights, info.class_names)
+    return Plan(path, config, confidence, names, _named(args, info, config))
+
+
+def _named(args: argparse.Namespace, info: WeightsInfo, config: Config) -> bool:
+    told = args.classes or info.class_names or args.weights == "balloon"
+    return bool(told or len(COCO_NAMES) == config.NUM_CLASSES)
+
+
+def _positive(text: str) -> int:
+    if not text.isdigit() or not int(text):
+        raise argparse.ArgumentTypeError(f"{text} is no whole number from 1 on")
+    return int(text)
+
+
+def _fraction(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(f"{text} is no number between 0 and 1")
+    return value
+
+
+# -- Numbers --------------------------------------------------------------------------------
+
+
+def _report(task: Task, plan: Plan | None, collected: Collected) -> int:
+    """Measure, write both files and print the table; returns the exit code."""
+    args = task.args
+    most = args.max_detections or max(
+        MAX_DETECTIONS, plan.config.DETECTION_MAX_INSTANCES if plan else 0
+    )
+    threshold = args.threshold
+    if threshold is None:
+        threshold = plan.confidence if plan else FOR_RESULTS
+    threshold = max(threshold, args.min_score)
+    names = {i: task.name(i) for i in task.image_ids}
+    metrics = all_metrics(collected, names, threshold, most, args.min_score)
+
+    matches = match(collected, IOU, most)
+    chosen = [
+        [
+            example(task.dataset.load_image(row["id"]), row, collected, matches, threshold)
+            for row in rows
+        ]
+        for rows in choose(metrics["per_picture"])
+    ]
+    about = _about(task, plan, metrics)
+    task.out.mkdir(parents=True, exist_ok=True)
+    write_text(task.out / METRICS, json.dumps({"about": about, **metrics}, indent=1) + "\n")
+    write_report(task.out / REPORT, metrics, about, *chosen)
+    print(as_text(metrics))
+    print(f"\nWritten to {task.out}: {METRICS}, {REPORT}")
+    return SOME_FAILED if task.failed else 0
+
+
+def _about(task: Task, plan: Plan | None, metrics: Mapping[str, Any]) -> dict[str, Any]:
+    args = task.args
+    source = plan.path if plan else Path(args.results)
+    crowds = f" and {metrics['crowds']:,} crowds" if metrics["crowds"] else ""
+    return {
+        "title": f"{source.name} on {Path(args.data).resolve().name}",
+        "facts": {
+            "Weights" if plan else "Results": str(source.resolve()),
+            "Data": str(Path(args.data).resolve()),
+            "Part": task.part,
+            "Pictures": f"{metrics['pictures']:,}, with {metrics['labels']:,} labels{crowds}",
+            "Date": datetime.now().astimezone().strftime("%Y-%m-%d %H:%M %z"),
+            "Version": f"mrcnn {__version__}",
+        },
+        "notes": task.notes,
+        "config": _settings(plan, metrics, args.min_score),
+    }
+
+
+def _settings(plan: Plan | None, metrics: Mapping[str, Any], least: float) -> dict[str, Any]:
+    counting = {
+        "Detections of a picture and class that count": metrics["max_detections"],
+        "Least confidence for AP": least,
+        "Least confidence for counts": metrics["threshold"],
+    }
+    if plan is None:
+        return counting
+    told = {**plan.config.hyper_parameters(), "DETECTION_MIN_CONFIDENCE": plan.confidence}
+    return counting | {name: told[name] for name in _MATTERS if name in told}

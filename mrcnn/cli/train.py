@@ -1,0 +1,219 @@
+"""Train on a folder of labelled pictures, whatever tool labelled them.
+
+mrcnn train cells/                                   # all else is chosen, and said
+mrcnn train cells/ --weights coco --epochs 40 --set IMAGES_PER_GPU=1
+mrcnn train cells/ --weights last                    # go on with the newest run
+mrcnn train annotations/train.json --val annotations/val.json --config cells.py:CellsConfig
+
+Classes and Config go into every checkpoint: detecting with it needs nothing more.
+"""
+
+import argparse
+import os
+import shlex
+from collections.abc import Callable
+from typing import Any
+
+from mrcnn.cli.data_sets import add_data_arguments
+from mrcnn.cli.errors import UsageError
+from mrcnn.cli.terminal import Progress, plain_warnings, quiet_tensorflow
+from mrcnn.cli.training_plan import Plan, make_plan
+from mrcnn.data import augment
+from mrcnn.data.check import DatasetError
+
+HELP = "train on a folder of labelled pictures"
+
+INTERRUPTED = 130
+
+AUGMENTATIONS = {
+    "none": None,
+    "flip": augment.flip_left_right(0.5),
+    "standard": augment.Compose(
+        [
+            augment.flip_left_right(0.5),
+            augment.scale_and_shift((0.8, 1.25), 0.1),
+            augment.SomeOf(
+                (0, 2), [augment.brightness(), augment.contrast(), augment.gamma(0.8, 1.25)]
+            ),
+        ]
+    ),
+}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The arguments of `mrcnn train`."""
+    add_data_arguments(parser)
+    add = parser.add_argument
+    add("--val", metavar="DATA", help="pictures for validation, where DATA doesn't hold them")
+    add(
+        "--class-name",
+        default="object",
+        metavar="NAME",
+        help="what is labelled, where the files don't name it, as with masks (default: object)",
+    )
+    add(
+        "--weights",
+        metavar="W",
+        help="what to begin with: nucleus (a small network that comes with the package), coco or "
+        "imagenet (fetched once and kept), the path of an .h5 file, none (random weights), or last "
+        "(go on with the newest run); default: coco where a GPU is, else nucleus",
+    )
+    add(
+        "--epochs",
+        type=_positive(int),
+        metavar="N",
+        help="the number of the last epoch; an epoch shows each picture once (default: what makes "
+        "2000 steps, or 6000 for new weights, from 10 to 100)",
+    )
+    add(
+        "--layers",
+        default="all",
+        metavar="L",
+        help="which layers train: heads, 5+, 4+, 3+ (heads, and the backbone from that stage on), "
+        "all (default), or a regular expression of whole layer names",
+    )
+    add(
+        "--learning-rate",
+        type=_positive(float),
+        metavar="X",
+        help="the highest one, which comes after the warm-up (default: 0.001 to 0.02)",
+    )
+    add(
+        "--augment",
+        default="standard",
+        choices=list(AUGMENTATIONS),
+        help="change pictures at random: flip mirrors them left to right; standard also zooms, "
+        "moves and changes the light (default: standard)",
+    )
+    add("--seed", type=int, metavar="N", help="train the same way each time")
+    add("--logs", default="logs", metavar="DIR", help="folder of all runs (default: ./logs)")
+    add(
+        "--config",
+        metavar="FILE.py:CLASS",
+        help="or MODULE:CLASS: a Config; what it sets is taken, the rest is chosen",
+    )
+    add(
+        "--set",
+        action="append",
+        default=[],
+        dest="settings",
+        metavar="NAME=VALUE",
+        help="set one attribute of the Config, such as IMAGE_MAX_DIM=512; may be repeated",
+    )
+    add("--dry-run", action="store_true", help="check the data, say what would be done, and stop")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Check, choose, say what was chosen, train.
+
+    Returns 0, or 130 after Ctrl-C. Raises UsageError, FormatError, DatasetError, WeightsError,
+    ConfigError or DownloadError where it can't begin, UsageError where it can't go on.
+    """
+    with plain_warnings(Progress(0)):
+        plan = make_plan(args)
+        print("\n".join(plan.lines), flush=True)
+        if args.dry_run:
+            print("Nothing was trained: --dry-run.")
+            return 0
+        return train(plan, args)
+
+
+def train(plan: Plan, args: argparse.Namespace) -> int:
+    """Build the network, load the weights, train, and say where all lies. Returns an exit code."""
+    with quiet_tensorflow():
+        import tensorflow as tf
+
+        from mrcnn.model import MaskRCNN
+        from mrcnn.run import checkpoints
+        from mrcnn.run.callbacks import TrainingDiverged
+        from mrcnn.run.train import LAYERS as PATTERNS
+        from mrcnn.run.train import set_trainable
+
+    model = MaskRCNN("training", plan.config, os.path.expanduser(args.logs))
+    try:
+        set_trainable(model.keras_model, PATTERNS.get(args.layers, args.layers))
+    except ValueError as error:
+        raise UsageError(f"--layers: {error}") from error
+    if plan.start.path:
+        model.load_weights(plan.start.path, by_name=True, exclude=plan.exclude)
+    if not plan.start.resume:
+        model.set_log_dir()  # a checkpoint of another task doesn't say where this one goes
+    epochs = plan.epochs or _epochs_of_run(model, checkpoints)
+    if model.epoch >= epochs:
+        raise UsageError(
+            f"{plan.start.path} has reached epoch {model.epoch} already: give a higher --epochs to "
+            "train on."
+        )
+    try:
+        model.train(
+            plan.train,
+            plan.val,
+            learning_rate=plan.config.LEARNING_RATE,
+            epochs=epochs,
+            layers=args.layers,
+            augmentation=AUGMENTATIONS[args.augment],
+        )
+    except KeyboardInterrupt:
+        if checkpoints.checkpoints(model.log_dir):
+            resume = _command(
+                args, weights="last", epochs=epochs, config=None, settings=_name(args)
+            )
+            print(f"In the terminal: {resume}")
+        return INTERRUPTED
+    except (DatasetError, TrainingDiverged) as error:
+        raise UsageError(str(error)) from error
+    except tf.errors.ResourceExhaustedError as error:
+        raise UsageError(
+            f"the memory is too small for {plan.config.BATCH_SIZE} pictures at a time of "
+            f"{plan.config.IMAGE_SHAPE[0]}x{plan.config.IMAGE_SHAPE[1]}: halve IMAGES_PER_GPU, "
+            "then IMAGE_MAX_DIM and IMAGE_MIN_DIM, by --set."
+        ) from error
+    last = checkpoints.checkpoints(model.log_dir)[-1]
+    evaluate = shlex.join(["mrcnn", "evaluate", args.val or args.data, "--weights", last])
+    detect = shlex.join(["mrcnn", "detect", "PICTURES", "--weights", last])
+    print(
+        f"\nDone. {model.log_dir} holds {os.path.basename(last)}, curves.png and history.csv.\n"
+        f"How good is it?   {evaluate}\n"
+        f"Use it:           {detect}"
+    )
+    return 0
+
+
+def _epochs_of_run(model: Any, checkpoints: Any) -> int:
+    """The last epoch that a resumed run was begun for."""
+    state = checkpoints.TrainingState.load(model.log_dir, model.epoch)
+    if state is None:
+        raise UsageError(f"{model.log_dir} doesn't say how long its run was to be: give --epochs.")
+    return state.last_epoch
+
+
+def _command(args: argparse.Namespace, **changes: Any) -> str:
+    """The command line of these arguments, with changes; what is the default is left out."""
+    parser = argparse.ArgumentParser()
+    add_arguments(parser)
+    words = ["mrcnn", "train", args.data]
+    for action in parser._actions:
+        value = changes.get(action.dest, getattr(args, action.dest, None))
+        if not action.option_strings or action.dest == "help" or value == action.default:
+            continue
+        for item in value if isinstance(value, list) else [value]:
+            words += [action.option_strings[0], *([] if item is True else [str(item)])]
+    return shlex.join(words)
+
+
+def _name(args: argparse.Namespace) -> list[str]:
+    """What of --set a resumed run needs: its name. The rest is in the checkpoint."""
+    return [setting for setting in args.settings if setting.partition("=")[0].strip() == "NAME"]
+
+
+def _positive(kind: type) -> Callable[[str], Any]:
+    def parse(text: str) -> Any:
+        try:
+            value = kind(text)
+        except ValueError:
+            value = 0
+        if not value > 0:
+            raise argparse.ArgumentTypeError(f"{text} is no positive number")
+        return value
+
+    return parse

@@ -1,0 +1,247 @@
+"""`mrcnn evaluate`: from a folder of labels to a table, metrics.json and report.html."""
+
+import gzip
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from mrcnn.cli import evaluate_detections, main
+from mrcnn.cli.classes import match_names
+from mrcnn.cli.errors import UsageError
+from mrcnn.run.results import ResultsWriter, coco_results
+
+GOLDEN = Path(__file__).parent / "golden" / "coco_eval"
+BOXES = {"a": [(2, 3, 30, 40), (50, 50, 90, 80)], "b": [(10, 10, 60, 60)], "c": [(5, 5, 95, 95)]}
+
+
+@pytest.fixture
+def cells(tmp_path) -> Path:
+    """Three pictures with a file for each mask; a picture's grey value says which it is."""
+    for value, (name, boxes) in enumerate(BOXES.items(), start=1):
+        for kind in ("images", "masks"):
+            (tmp_path / "cells" / name / kind).mkdir(parents=True)
+        image = Image.fromarray(np.full((100, 100, 3), value, np.uint8))
+        image.save(tmp_path / "cells" / name / "images" / f"{name}.png")
+        for i, (y1, x1, y2, x2) in enumerate(boxes):
+            mask = np.zeros((100, 100), np.uint8)
+            mask[y1:y2, x1:x2] = 255
+            Image.fromarray(mask).save(tmp_path / "cells" / name / "masks" / f"{i}.png")
+    return tmp_path / "cells"
+
+
+def found(boxes, scores, class_id=1) -> dict:
+    masks = np.zeros((100, 100, len(boxes)), bool)
+    for i, (y1, x1, y2, x2) in enumerate(boxes):
+        masks[y1:y2, x1:x2, i] = True
+    return {
+        "rois": np.array(boxes, np.int32).reshape(-1, 4),
+        "masks": masks,
+        "class_ids": np.full(len(boxes), class_id, np.int32),
+        "scores": np.array(scores, np.float32),
+    }
+
+
+@pytest.fixture
+def oracle(monkeypatch):
+    """A network that finds the labels; a detection of another class is its own invention."""
+    plans = []
+
+    def load(plan, out):
+        plans.append(plan)
+
+        def detect(picture):
+            boxes = list(BOXES.values())[picture[0, 0, 0] - 1]
+            return found(boxes, np.linspace(0.9, 0.6, len(boxes)))
+
+        return detect
+
+    monkeypatch.setattr(evaluate_detections, "load_detector", load)
+    return plans
+
+
+def run(*words) -> int:
+    return main(["evaluate", *map(str, words)])
+
+
+def numbers(out: Path) -> dict:
+    return json.loads((out / "metrics.json").read_text())
+
+
+def test_weights(cells, oracle, tmp_path, capsys):
+    out = tmp_path / "out"
+    assert run(cells, "--weights", "nucleus", "--out", out) == 0
+    told = capsys.readouterr().out
+    assert "one class, nucleus, and the data one, object: taken as one" in told
+    assert "cells has no parts: all of it is measured" in told
+    assert "3 pictures, 4 labels, 4 detections; the best 400 of a picture" in told
+    assert sorted(path.name for path in out.iterdir()) == ["metrics.json", "report.html"]
+    metrics = numbers(out)
+    for kind in ("masks", "boxes"):
+        assert metrics[kind]["AP"] == pytest.approx(1, abs=1e-9)
+    # The Config's own confidence counts instances, a low one is asked of the network.
+    plan = oracle[0]
+    assert (metrics["threshold"], plan.config.DETECTION_MIN_CONFIDENCE) == (0.5, 0.05)
+    assert metrics["about"]["config"]["DETECTION_MIN_CONFIDENCE"] == 0.5
+    assert "nucleus.h5 on cells" in (out / "report.html").read_text()
+    assert "tensorflow" not in told.lower()
+
+
+def test_options(cells, oracle, tmp_path):
+    out = tmp_path / "out"
+    words = ["--max-detections", 1, "--min-score", 0.2, "--threshold", 0.7, "--limit", 2]
+    settings = ["--set", "DETECTION_NMS_THRESHOLD=0.4"]
+    assert run(cells, "--weights", "nucleus", "--out", out, *words, *settings) == 0
+    config = oracle[0].config
+    assert config.DETECTION_MAX_INSTANCES == 1 and config.DETECTION_MIN_CONFIDENCE == 0.2
+    assert config.DETECTION_NMS_THRESHOLD == 0.4
+    metrics = numbers(out)
+    assert (metrics["pictures"], metrics["threshold"]) == (2, 0.7)
+    assert metrics["masks"]["AR_max"] == pytest.approx(2 / 3)  # one of two and one of one
+    assert metrics["counts"]["found"] == 2
+
+
+def test_a_part(cells, oracle, tmp_path, capsys):
+    """Without parts, the fifth that `mrcnn train` keeps for validation: one picture here."""
+    assert run(cells, "--weights", "nucleus", "--subset", "val", "--out", tmp_path / "out") == 0
+    assert "1 of its 3 pictures" in capsys.readouterr().out
+    assert numbers(tmp_path / "out")["pictures"] == 1
+
+
+def test_a_broken_picture_is_left_out(cells, oracle, tmp_path, capsys):
+    picture = cells / "b" / "images" / "b.png"
+    picture.write_bytes(picture.read_bytes()[:60])
+    assert run(cells, "--weights", "nucleus", "--out", tmp_path / "out") == 1
+    said = capsys.readouterr()
+    assert said.err.startswith("failed: b.png") and "1 pictures failed" in said.out
+    metrics = numbers(tmp_path / "out")
+    assert metrics["pictures"] == 2 and metrics["masks"]["AP"] == pytest.approx(1, abs=1e-9)
+
+
+# -- Files of results -----------------------------------------------------------------------
+
+
+def test_what_detect_wrote(cells, tmp_path, capsys):
+    """Pictures by name, classes by name; detections of other pictures are left out and told."""
+    wrote = tmp_path / "wrote"
+    with ResultsWriter(wrote, ["BG", "Object", "dust"], {}) as writer:
+        for number, name in enumerate(["c", "zebra", "a", "b"], start=1):
+            result = found(BOXES.get(name, [(0, 0, 9, 9)]), [0.9] * len(BOXES.get(name, [1])))
+            entry = {"id": number, "file_name": f"{name}.png", "height": 100, "width": 100}
+            writer.add(entry, coco_results(number, result))
+    assert run(cells, "--results", wrote / "results.json", "--out", tmp_path / "out") == 0
+    assert "1 of 5 detections are of other pictures or classes" in capsys.readouterr().out
+    metrics = numbers(tmp_path / "out")
+    assert metrics["masks"]["AP"] == metrics["boxes"]["AP"] == pytest.approx(1, abs=1e-9)
+    assert metrics["detections"] == 4
+
+
+@pytest.fixture
+def coco(tmp_path) -> Path:
+    """Three pictures of 256x256 with COCO labels whose numbers are published."""
+    folder = tmp_path / "coco"
+    folder.mkdir()
+    for name in ("gt", "dt"):
+        packed = (GOLDEN / f"faster_coco_eval_{name}_dataset.json.gz").read_bytes()
+        (tmp_path / f"{name}.json").write_bytes(gzip.decompress(packed))
+    truth = json.loads((tmp_path / "gt.json").read_text())
+    (folder / "annotations.json").write_text(json.dumps(truth))
+    for image in truth["images"]:
+        size = image["width"], image["height"]
+        Image.new("RGB", size).save(folder / image["file_name"])
+    return folder
+
+
+def test_published_numbers(coco, tmp_path):
+    """1e-9 as in tests/run/test_coco_eval.py, here by way of the labels that training reads."""
+    assert run(coco, "--results", tmp_path / "dt.json", "--min-score", 0, "--out", tmp_path) == 0
+    published = json.loads((GOLDEN / "expected_stats_pycocotools.json").read_text())
+    for word, kind in (("masks", "segm"), ("boxes", "bbox")):
+        case = f"faster_coco_eval_gt_dataset.json|faster_coco_eval_dt_dataset.json|{kind}"
+        expected = [None if value == -1 else value for value in published[case]]
+        assert list(numbers(tmp_path)[word].values()) == [
+            None if value is None else pytest.approx(value, abs=1e-9) for value in expected
+        ]
+
+
+def test_results_of_other_pictures(coco, tmp_path, capsys):
+    rows = [{"image_id": 77, "category_id": 1, "score": 1, "bbox": [0, 0, 9, 9]}]
+    (tmp_path / "other.json").write_text(json.dumps(rows))
+    assert run(coco, "--results", tmp_path / "other.json", "--out", tmp_path / "out") == 2
+    assert "the first is of picture 77, class 1" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_mask_of_another_size(coco, tmp_path, capsys):
+    rle = {"size": [10, 10], "counts": [50, 50]}
+    rows = [{"image_id": 1, "category_id": 1, "score": 1, "segmentation": rle}]
+    (tmp_path / "small.json").write_text(json.dumps(rows))
+    assert run(coco, "--results", tmp_path / "small.json", "--out", tmp_path / "out") == 2
+    assert "has a mask of 10x10 pixels" in capsys.readouterr().err
+
+
+# -- Classes, and what can't be done ------------------------------------------------------------
+
+
+def test_classes_by_name():
+    ours = {1: "white cell", 2: "dust"}
+    classes, notes = match_names({4: "Dust", 5: "White_Cell"}, ours, "weights")
+    assert classes == {4: 2, 5: 1} and notes == []
+    classes, notes = match_names({1: "dust", 2: "cat", 3: "dog"}, ours, "weights")
+    assert classes == {1: 2}
+    assert notes == [
+        "2 classes of the weights not in the data, left out: cat, dog.",
+        "A class of the data not known to the weights, so that its AP is 0: white cell.",
+    ]
+
+
+def test_classes_without_names():
+    theirs = {1: "class 1", 2: "class 2"}
+    classes, notes = match_names(theirs, {1: "cell", 2: "dust"}, "weights", named=False)
+    assert classes == {1: 1, 2: 2} and "in the order of the data's, cell, dust" in notes[0]
+    with pytest.raises(UsageError, match="2 classes without names.*--classes"):
+        match_names(theirs, {1: "a", 2: "b", 3: "c"}, "weights", named=False)
+    with pytest.raises(UsageError, match="the weights know cat, dog; the data cell, dust"):
+        match_names({1: "cat", 2: "dog"}, {1: "cell", 2: "dust"}, "weights")
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ([], "one of the arguments --weights --results is required"),
+        (["--weights", "w", "--results", "r"], "not allowed with"),
+        (["--weights", "nucleus", "--limit", "0"], "0 is no whole number from 1 on"),
+        (["--weights", "nucleus", "--min-score", "2"], "2 is no number between 0 and 1"),
+        (["--weights", "nucleus", "--subset", "spring"], "has no part spring"),
+        (["--weights", "nucleus", "--set", "NUM_CLASSES=5"], "doesn't fit"),
+        (["--weights", "missing.h5"], "missing.h5"),
+        (["--results", "missing.json"], "missing.json"),
+        (["--results", "r.json", "--set", "A=1"], "belong to --weights"),
+    ],
+)
+def test_what_cannot_be_done(cells, tmp_path, capsys, monkeypatch, words, message):
+    monkeypatch.chdir(tmp_path)
+    assert run(cells, *words) == 2
+    said = capsys.readouterr().err
+    assert message in said and "Traceback" not in said and "unexpected" not in said
+    assert not (tmp_path / "evaluation").exists()
+
+
+def test_results_need_no_tensorflow(coco, tmp_path):
+    code = (
+        "import sys; from mrcnn.cli import main; code = main(sys.argv[1:]);"
+        "sys.exit(code or str({'tensorflow', 'keras'} & set(sys.modules) or ''))"
+    )
+    words = ["evaluate", coco, "--results", tmp_path / "dt.json", "--out", tmp_path / "out"]
+    done = subprocess.run(
+        [sys.executable, "-c", code, *map(str, words)],
+        cwd=Path(__file__).parents[1],
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.stderr.strip() == "" and "AP50" in done.stdout
