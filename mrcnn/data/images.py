@@ -153,6 +153,7 @@ def parse_image_meta(meta: np.ndarray) -> dict[str, np.ndarray]:
 def resize_scale(
     height: int, width: int, min_dim: int | None, max_dim: int | None, min_scale: float | None
 ) -> float:
+    """By how much `resize_image` scales a picture of that size in pixels."""
     scale = 1.0
     if min_dim:
         scale = max(scale, min_dim / min(height, width))
