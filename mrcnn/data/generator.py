@@ -19,7 +19,7 @@ import numpy as np
 
 from mrcnn.config import Config
 from mrcnn.data.dataset import Dataset
-from mrcnn.data.images import mold_image
+from mrcnn.data.images import molded_batch
 from mrcnn.data.inputs import build_rpn_targets, load_image_gt, picture_name
 from mrcnn.data.roi_targets import build_detection_targets, generate_random_rois
 from mrcnn.geometry.anchors import anchors_of_picture, compute_backbone_shapes
@@ -195,7 +195,7 @@ class DataGenerator(keras.utils.PyDataset):
             )
         count = self.config.MAX_GT_INSTANCES
         inputs = [
-            mold_image(np.stack(images), self.config).astype(np.float32),
+            molded_batch(images, self.config),
             np.stack(metas).astype(np.float32),
             np.stack(rpn_match)[..., None],  # [batch, N, 1]
             np.stack(rpn_bbox).astype(np.float32),

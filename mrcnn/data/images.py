@@ -98,6 +98,21 @@ def mold_image(images: np.ndarray, config: Config) -> np.ndarray:
     return images.astype(np.float32) - config.MEAN_PIXEL
 
 
+def molded_batch(images: Sequence[np.ndarray], config: Config) -> np.ndarray:
+    """Pictures of one size after `mold_image`, as the network takes them.
+
+    images: each [height, width, channels]. Returns float32 [batch, height, width, channels], made
+    in one pass: a step on two processor cores waits for its pictures.
+    """
+    molded = np.empty((len(images), *images[0].shape), np.float32)
+    height, width, channels = images[0].shape
+    row = np.tile(np.broadcast_to(config.MEAN_PIXEL, channels), width)
+    for image, out in zip(images, molded.reshape(len(images), height, width * channels)):
+        # As mold_image does: the difference in float64, then rounded once.
+        np.subtract(image.reshape(height, -1), row, out=out, casting="unsafe")
+    return molded
+
+
 def unmold_image(normalized_images: np.ndarray, config: Config) -> np.ndarray:
     """Add the mean pixel back; the inverse of `mold_image`.
 

@@ -75,9 +75,10 @@ def load_image_gt(
         )
 
     # Cropping and augmentation may have moved instances out of the picture.
-    visible = mask.any(axis=(0, 1))  # [num_instances]
-    mask, class_ids = mask[:, :, visible], class_ids[visible]
     bbox = extract_bboxes(mask)  # [num_instances, 4]
+    visible = bbox[:, 2] > 0  # [num_instances]
+    if not visible.all():
+        mask, class_ids, bbox = mask[:, :, visible], class_ids[visible], bbox[visible]
     if use_mini_mask:
         mask = minimize_mask(bbox, mask, config.MINI_MASK_SHAPE)
 
@@ -189,7 +190,7 @@ def load_mask(
             "marks a crowd). Add the class with add_class, or map its id with "
             "map_source_class_id."
         )
-    return mask.astype(bool), class_ids
+    return mask.astype(bool, copy=False), class_ids
 
 
 def picture_name(dataset: Dataset, image_id: int) -> str:

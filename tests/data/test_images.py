@@ -9,6 +9,7 @@ from mrcnn.config import Config
 from mrcnn.data.images import (
     compose_image_meta,
     mold_image,
+    molded_batch,
     parse_image_meta,
     resize_image,
     unmold_image,
@@ -84,6 +85,19 @@ def test_what_cannot_be_done_is_said(arguments, message):
 def test_an_empty_picture_is_refused():
     with pytest.raises(ValueError, match="0x60 pixels"):
         resize_image(black(0, 60), max_dim=64)
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.float32, np.float64])
+@pytest.mark.parametrize("mean", [[123.7, 116.8, 103.9], 7.3])
+def test_a_molded_batch_is_its_pictures_molded(kind, mean):
+    config = Config()
+    config.MEAN_PIXEL = np.array(mean)
+    images = np.random.default_rng(0).uniform(0, 255, (3, 6, 5, 3)).astype(kind)
+    expected = np.stack([mold_image(image, config) for image in images]).astype(np.float32)
+    # A float64 picture is not rounded to float32 first, as mold_image does: one bit of 255.
+    np.testing.assert_allclose(molded_batch(images, config), expected, rtol=0, atol=2e-5)
+    if kind != np.float64:
+        np.testing.assert_array_equal(molded_batch(list(images), config), expected)
 
 
 def test_molding_and_back():

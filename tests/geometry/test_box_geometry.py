@@ -26,6 +26,16 @@ def test_overlaps_by_hand():
     np.testing.assert_allclose(B.compute_overlaps(boxes, boxes), expected, rtol=1e-15)
 
 
+def test_overlaps_are_those_of_each_pair():
+    rng = np.random.default_rng(0)
+    corners = np.sort(rng.integers(0, 40, (300, 2, 2)), axis=1)
+    boxes = corners.reshape(-1, 4).astype(np.float64)  # some have no area, most don't touch
+    few = boxes[:7]
+    areas = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
+    expected = [B.compute_iou(box, boxes, area, areas) for box, area in zip(few, areas)]
+    np.testing.assert_array_equal(B.compute_overlaps(boxes, few), np.transpose(expected))
+
+
 def test_overlap_of_boxes_without_area_is_zero_and_silent():
     flat = np.array([[5, 5, 5, 9], [0, 0, 0, 0]])
     with warnings.catch_warnings():

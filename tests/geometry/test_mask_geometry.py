@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 import scipy.ndimage
+import skimage.transform
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -33,6 +34,31 @@ def test_pasting_is_skimage_resize_cut_at_the_border(seed):
     around = np.zeros((130, 150), bool)  # the picture with 30 pixels of border
     around[y1 + 30 : y2 + 30, x1 + 30 : x2 + 30] = M.resize(mask, (y2 - y1, x2 - x1)) >= 0.5
     np.testing.assert_array_equal(pasted, around[30:100, 30:120])
+
+
+@settings(max_examples=200, deadline=None)
+@given(seeds)
+def test_resizing_is_skimages_to_the_last_bit(seed):
+    rng = np.random.default_rng(seed)
+    height, width = rng.integers(1, 60, 2)
+    image = [
+        rng.random((height, width)) > 0.5,
+        rng.integers(0, 256, (height, width, 3)).astype(np.uint8),
+        rng.integers(90, 120, (height, width, 1)).astype(np.uint8),  # 0 lies outside of its range
+        rng.random((height, width)) * 5 - rng.integers(-4, 9),
+    ][rng.integers(4)]
+    shape = rng.integers(1, 90, 2)
+    expected = skimage.transform.resize(
+        image.astype(np.float64) if image.dtype == bool else image,
+        shape,
+        order=1,
+        mode="constant",
+        preserve_range=True,
+        anti_aliasing=False,
+    )
+    resized = M.resize(image, shape, preserve_range=True)
+    assert resized.dtype == expected.dtype
+    np.testing.assert_array_equal(resized, expected)
 
 
 @pytest.mark.parametrize("size", [15, 21, 42, 45])

@@ -124,8 +124,8 @@ def test_the_notebook_in_a_minute(tmp_path, monkeypatch):
     (parameters,) = (c for c in notebook.cells if c.source.startswith("MODEL_DIR ="))
     for old, new in [
         ('os.path.join(ROOT_DIR, "logs")', repr(str(tmp_path))),
-        ("TRAIN_PICTURES, VAL_PICTURES = 500, 50", "TRAIN_PICTURES, VAL_PICTURES = 8, 3"),
-        ("EPOCHS, STEPS_PER_EPOCH = 10, 100", "EPOCHS, STEPS_PER_EPOCH = 2, 1"),
+        ("TRAIN_PICTURES, VAL_PICTURES = 4000, 50", "TRAIN_PICTURES, VAL_PICTURES = 8, 3"),
+        ("EPOCHS, STEPS_PER_EPOCH = 14, 100", "EPOCHS, STEPS_PER_EPOCH = 2, 1"),
     ]:
         assert old in parameters.source
         parameters.source = parameters.source.replace(old, new)
