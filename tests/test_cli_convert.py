@@ -10,7 +10,7 @@ from pycocotools.coco import COCO
 
 from mrcnn.cli import detect, main
 from mrcnn.data import formats
-from mrcnn.data.writers import Labelled, write_coco
+from mrcnn.data.writers import Labelled, write_coco, write_via
 from mrcnn.geometry.outlines import mask_iou
 
 
@@ -116,6 +116,66 @@ def test_a_picture_that_fails_leaves_no_half_a_file(tmp_path, capsys):
     assert list((tmp_path / "out").iterdir()) == []
 
 
+# -- Several sets as one --------------------------------------------------------------------
+
+
+def test_labels_of_a_joined_set_replace_those_before(tmp_path, capsys):
+    data = labelled_folder(tmp_path / "data")
+    Image.new("RGB", (60, 40)).save(data / "c.png")
+    (tmp_path / "found").mkdir()
+    corrected = [
+        Labelled("../data/b.png", 40, 60, squares(2), np.array([1, 2])),
+        Labelled("../data/c.png", 40, 60, squares(0), np.zeros(0, int)),
+    ]
+    write_via(tmp_path / "found" / "via.json", corrected, ["BG", "fox", "cat"])
+    argv = ("data", "convert", data, "--with", tmp_path / "found" / "via.json", "--to", "coco")
+    assert run(*argv, tmp_path / "both") == 0, capsys.readouterr().err
+    assert "1 picture added, its labels taken for 1 picture" in capsys.readouterr().out
+    both = formats.open(tmp_path / "both")
+    assert both.class_names == ["BG", "cat", "dog", "fox"]
+    labels = {
+        Path(info["path"]).name: [both.class_names[abs(i)] for i in both.load_mask(image_id)[1]]
+        for image_id, info in enumerate(both.image_info)
+    }
+    assert labels == {"a.png": ["cat", "dog", "cat"], "b.png": ["fox", "cat"], "c.png": []}
+
+
+def test_joined_pictures_keep_their_part_and_new_ones_are_for_training(tmp_path, capsys):
+    for part in ("train", "val"):
+        labelled_folder(tmp_path / "data" / part)
+    new = labelled_folder(tmp_path / "new")
+    items = [
+        Labelled(name, 40, 60, squares(1), np.array([2])) for name in ("a.png", "../data/val/a.png")
+    ]
+    write_coco(new / "labels.json", items, ["BG", "cat", "dog"], overwrite=True)
+    argv = ("data", "convert", tmp_path / "data", "--with", new, "--to", "coco")
+    assert run(*argv, "--subset", "val", tmp_path / "both") == 2
+    assert "leave --subset out" in capsys.readouterr().err
+    assert run(*argv, tmp_path / "both") == 0
+    train, val = (formats.open(tmp_path / "both", subset=part) for part in ("train", "val"))
+    assert (train.num_images, val.num_images) == (3, 2)
+    assert val.load_mask(0)[1].tolist() == [2]
+    assert run("data", "check", tmp_path / "data", "--with", new) == 0
+    assert "data, train: 3 pictures (coco)" in capsys.readouterr().out
+
+
+def test_a_new_picture_of_an_unknown_part_is_refused(tmp_path, capsys):
+    for part in ("train", "val"):
+        labelled_folder(tmp_path / "data" / part)
+        labelled_folder(tmp_path / "new" / {"train": "monday", "val": "validation"}[part])
+    argv = ("data", "convert", tmp_path / "data", "--with", tmp_path / "new", "--to", "coco")
+    assert run(*argv, tmp_path / "both") == 2
+    assert "new pictures in its part monday" in capsys.readouterr().err
+    assert not (tmp_path / "both").exists()
+
+
+def test_a_training_part_alone_is_converted_as_a_whole(tmp_path):
+    labelled_folder(tmp_path / "data" / "train")
+    labelled_folder(tmp_path / "data" / "test")
+    assert run("data", "convert", tmp_path / "data", "--to", "coco", tmp_path / "out") == 0
+    assert formats.open(tmp_path / "out", subset="train").num_images == 2
+
+
 # -- mrcnn detect --labels ------------------------------------------------------------------
 
 
@@ -147,6 +207,7 @@ def test_detections_come_back_as_labels(labels, photos, tmp_path, capsys):
     assert [Path(info["path"]).name for info in dataset.image_info] == ["a.png", "results.png"]
     masks, _ = dataset.load_mask(0)
     assert mask_iou(masks, squares(2)) >= 0.98
+    assert formats.open(out).format == labels  # images.json, beside it, holds no labels
     assert len(json.loads((out / "results.json").read_text())) == 4  # beside, as ever
 
     assert run(*argv) == 2

@@ -1,5 +1,6 @@
 """`mrcnn data`: which pictures a command gets, what is counted, and the sheet."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -165,6 +166,34 @@ def test_check_compares_with_the_users_config(tmp_path, capsys):
     write_nuclei(tmp_path / "cells", 2)
     assert run("data", "check", tmp_path / "cells", "--set", "NUM_CLASSES=1") == 1
     assert "NUM_CLASSES is 1: it must count the background" in capsys.readouterr().out
+    # It follows the data where nobody sets it.
+    assert run("data", "check", tmp_path / "cells", "--set", "IMAGE_MAX_DIM=512") == 0
+    (tmp_path / "one.py").write_text(
+        "from mrcnn.config import Config\nclass One(Config):\n    NUM_CLASSES = 1\n"
+    )
+    assert run("data", "check", tmp_path / "cells", "--config", tmp_path / "one.py") == 1
+
+
+def test_classes_without_instances_are_cut_after_ten(tmp_path, capsys):
+    names = [f"c{i}" for i in range(80)]
+    Image.new("RGB", (8, 8)).save(tmp_path / "a.png")
+    truth = {
+        "images": [{"id": 1, "file_name": "a.png", "height": 8, "width": 8}],
+        "annotations": [{"id": 1, "image_id": 1, "category_id": 1, "bbox": [1, 1, 5, 5]}],
+        "categories": [{"id": i, "name": name} for i, name in enumerate(names, 1)],
+    }
+    truth["annotations"][0]["segmentation"] = [[1, 1, 6, 1, 6, 6, 1, 6]]
+    (tmp_path / "labels.json").write_text(json.dumps(truth))
+    assert run("data", "check", tmp_path) == 0
+    told = capsys.readouterr().out
+    assert ": 1 picture (coco)" in told and "1 in 1 picture\n" in told
+    assert f"{', '.join(names[1:11])} and 69 more\n" in told
+
+
+def test_the_class_of_masks_can_be_named(tmp_path, capsys):
+    write_nuclei(tmp_path / "cells", 2)
+    assert run("data", "check", tmp_path / "cells", "--class-name", "cell") == 0
+    assert "    cell            4 in 2 pictures" in capsys.readouterr().out
 
 
 def test_show_draws_a_sheet(tmp_path, capsys):

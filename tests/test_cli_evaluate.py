@@ -87,7 +87,10 @@ def test_weights(cells, oracle, tmp_path, capsys):
     plan = oracle[0]
     assert (metrics["threshold"], plan.config.DETECTION_MIN_CONFIDENCE) == (0.5, 0.05)
     assert metrics["about"]["config"]["DETECTION_MIN_CONFIDENCE"] == 0.5
-    assert "nucleus.h5 on cells" in (out / "report.html").read_text()
+    report = (out / "report.html").read_text()
+    assert "nucleus.h5 on cells" in report
+    used, best = metrics["threshold"], metrics["best_threshold"]
+    assert f"F1 is best at {best:g} (green). Counts on this page are made at {used:g}" in report
     assert "tensorflow" not in told.lower()
 
 
@@ -117,7 +120,7 @@ def test_a_broken_picture_is_left_out(cells, oracle, tmp_path, capsys):
     picture.write_bytes(picture.read_bytes()[:60])
     assert run(cells, "--weights", "nucleus", "--out", tmp_path / "out") == 1
     said = capsys.readouterr()
-    assert said.err.startswith("failed: b.png") and "1 pictures failed" in said.out
+    assert said.err.startswith("failed: b.png") and "1 picture failed" in said.out
     metrics = numbers(tmp_path / "out")
     assert metrics["pictures"] == 2 and metrics["masks"]["AP"] == pytest.approx(1, abs=1e-9)
 

@@ -1,6 +1,7 @@
 """`mrcnn train`: what it chooses, what it refuses, and one small training from end to end."""
 
 import json
+import os
 from types import SimpleNamespace
 
 import numpy as np
@@ -10,7 +11,9 @@ from test_cli_data import run, write_nuclei
 from mrcnn.cli import training_plan
 from mrcnn.cli.choices import Circumstances, complete
 from mrcnn.cli.configs import explicit_names
+from mrcnn.cli.errors import UsageError
 from mrcnn.cli.training_plan import find_start, run_name
+from mrcnn.cli.weights import find_weights
 from mrcnn.config import Config
 from mrcnn.data.check import DatasetReport
 from mrcnn.data.survey import Survey
@@ -179,6 +182,21 @@ def test_a_folder_of_its_own_for_validation(cells, tmp_path):
     assert (plan.train.num_images, plan.val.num_images) == (5, 2)
 
 
+def test_the_last_weights_are_those_written_last(tmp_path, capsys):
+    with pytest.raises(UsageError, match="no run under .* has a checkpoint"):
+        find_weights("last", str(tmp_path))
+    names = ["b20250101T1200/mask_rcnn_b_0009.h5", "a20260101T1200/mask_rcnn_a_0001.h5"]
+    names += ["c/mask_rcnn_c_0001.h5", "c20270101T1200/other.h5"]  # no checkpoints of a run
+    for age, name in enumerate(names):
+        (tmp_path / name).parent.mkdir()
+        (tmp_path / name).touch()
+        os.utime(tmp_path / name, (age, age))
+    assert find_weights("last", str(tmp_path)) == tmp_path / names[1]
+    os.utime(tmp_path / names[0], (9, 9))  # an older run that was gone on with
+    assert find_weights("last", str(tmp_path)) == tmp_path / names[0]
+    assert f"Weights: {tmp_path / names[0]}" in capsys.readouterr().out
+
+
 # -- What is refused ------------------------------------------------------------------------
 
 
@@ -222,7 +240,7 @@ def test_mistakes_in_the_data_stop_it_before_anything_is_built(cells, tmp_path, 
 # -- From end to end ------------------------------------------------------------------------
 
 
-def test_train_resume_and_use_a_checkpoint(cells, tmp_path, capsys, monkeypatch):
+def test_train_resume_and_use_a_checkpoint(cells, tmp_path, capsys, monkeypatch, caplog):
     logs = tmp_path / "logs"
     argv = ["train", cells, "--weights", "none", "--logs", logs, "--class-name", "cell"]
     assert run(*argv, *SETTINGS, "--epochs", "1", "--dry-run") == 0
@@ -233,6 +251,8 @@ def test_train_resume_and_use_a_checkpoint(cells, tmp_path, capsys, monkeypatch)
     (folder,) = logs.iterdir()
     checkpoint = folder / "mask_rcnn_my_cells_0001.h5"
     assert checkpoint.exists() and f"--weights {checkpoint}" in told.replace("'", "")
+    assert "Cells --subset val --class-name cell --weights" in told.replace("'", "")
+    assert "TensorBoard" not in caplog.text
     info = inspect_weights(checkpoint)
     assert info.class_names == ["BG", "cell"]
     assert info.description["config"]["IMAGES_PER_GPU"] == 2
@@ -249,7 +269,9 @@ def test_train_resume_and_use_a_checkpoint(cells, tmp_path, capsys, monkeypatch)
     # Detecting needs nothing but the file.
     picture = next(cells.glob("p1/images/*"))
     out = tmp_path / "out"
-    assert run("detect", picture, "--weights", checkpoint, "--out", out, "--no-pictures") == 0
+    argv = ["detect", picture, "--weights", "last", "--logs", logs, "--out", out, "--no-pictures"]
+    assert run(*argv) == 0
+    assert "_0002.h5, the newest checkpoint under" in capsys.readouterr().out
     assert json.loads((out / "images.json").read_text())["info"]["class_names"] == ["BG", "cell"]
 
     # Another task begins a run of its own from it.

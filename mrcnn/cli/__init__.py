@@ -1,5 +1,7 @@
-"""The command `mrcnn`: `detect` finds instances in pictures, `inspect` looks into a weight file.
+"""The command `mrcnn`, from labelled pictures to weights, a report and detections.
 
+    mrcnn train cells/
+    mrcnn evaluate cells/ --subset val --weights last
     mrcnn detect holiday/ --weights coco --out found
     mrcnn inspect mask_rcnn_coco.h5
 

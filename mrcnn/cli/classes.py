@@ -4,8 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from mrcnn.cli.errors import UsageError
-
-_LISTED = 8  # names written out in a sentence
+from mrcnn.cli.terminal import listed
 
 
 def match_names(
@@ -35,12 +34,12 @@ def match_names(
     if not named and len(theirs) == len(ours):
         note = (
             f"The {who} don't name their {len(theirs)} classes: taken in the order of the data's, "
-            f"{_list(ours.values())}. If that is wrong, give --classes."
+            f"{listed(ours.values())}. If that is wrong, give --classes."
         )
         return dict(zip(theirs, ours)), [note]
-    known = _list(theirs.values()) if named else f"{len(theirs)} classes without names"
+    known = listed(theirs.values()) if named else f"{len(theirs)} classes without names"
     raise UsageError(
-        f"no class is in both: the {who} know {known}; the data {_list(ours.values())}."
+        f"no class is in both: the {who} know {known}; the data {listed(ours.values())}."
         + (" Name the classes of the weights with --classes." if who == "weights" else "")
     )
 
@@ -53,12 +52,12 @@ def _differences(
     notes = []
     if unlabelled:
         notes.append(
-            f"{_count(unlabelled)} of the {who} not in the data, left out: {_list(unlabelled)}."
+            f"{_count(unlabelled)} of the {who} not in the data, left out: {listed(unlabelled)}."
         )
     if unknown:
         notes.append(
             f"{_count(unknown)} of the data not known to the {who}, so that its AP is 0: "
-            f"{_list(unknown)}."
+            f"{listed(unknown)}."
         )
     return notes
 
@@ -69,9 +68,3 @@ def _plain(name: str) -> str:
 
 def _count(names: list[str]) -> str:
     return "A class" if len(names) == 1 else f"{len(names)} classes"
-
-
-def _list(names: Any) -> str:
-    names = [str(name) for name in names]
-    more = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
-    return ", ".join(names[:_LISTED]) + more

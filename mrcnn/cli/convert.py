@@ -3,16 +3,19 @@
 mrcnn data convert cells/ --to via cells_via.json       # a project file of VIA 2
 mrcnn data convert cells/ --to labelme corrected/       # LabelMe's file for each picture
 mrcnn data convert cells/ --to coco out                 # out/coco.json, or out/train/coco.json ..
+mrcnn data convert cells/ --with found/via.json --to coco both      # two sets as one
+
+Annotation files that are there already are kept, unless --force is given.
 """
 
 import argparse
 from collections.abc import Iterator
 from pathlib import Path
 
-from mrcnn.cli.data_sets import add_data_arguments, open_part
 from mrcnn.cli.errors import UsageError
-from mrcnn.cli.terminal import Progress, plain_warnings
-from mrcnn.data import formats
+from mrcnn.cli.joining import WHOLE, add_parts_arguments, each_part, part_names
+from mrcnn.cli.terminal import Progress, counted, listed, plain_warnings
+from mrcnn.data.dataset import Dataset
 from mrcnn.data.unfinished import check_free
 from mrcnn.data.writers import WRITERS, Labelled, file_name_from
 
@@ -21,7 +24,7 @@ HELP = "write labelled pictures in another format"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of `mrcnn data convert`."""
-    add_data_arguments(parser)
+    add_parts_arguments(parser)
     add = parser.add_argument
     add(
         "out",
@@ -30,7 +33,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "parts (train, val), a folder that gets one for each",
     )
     add("--to", required=True, choices=list(WRITERS), help="the format to write")
-    add("--subset", metavar="NAME", help="only this part of DATA (default: all, one by one)")
     add_force_argument(parser)
 
 
@@ -50,23 +52,19 @@ def run(args: argparse.Namespace) -> int:
     Raises UsageError, FormatError or PictureError where DATA can't be read, FileExistsError where
     annotation files are in the way, OSError where they can't be written.
     """
-    data = Path(args.data).expanduser()
-    if not data.exists():
-        raise UsageError(f"there is no file or folder {data}.")
-    several = [] if args.subset else formats.subsets(data, args.format)
-    out = Path(args.out).expanduser()
-    places = {part: place(out / part, args.to) for part in several}
+    parts, out = part_names(args), Path(args.out).expanduser()
+    several = not args.subset and parts != [WHOLE]
     if several and out.suffix == ".json":
         raise UsageError(
-            f"{data} has the parts {', '.join(several)}: name one with --subset, or give a folder "
-            f"instead of {out}."
+            f"{args.data} has the parts {', '.join(parts)}: name one with --subset, or give a "
+            f"folder instead of {out}."
         )
-    places = places or {args.subset or "all": place(out, args.to)}
+    places = {part: place(out / part if several else out, args.to) for part in parts}
     if not args.force:
         for path in places.values():
             check_free(path)
-    for part, path in places.items():
-        convert(open_part(data, args.format, part), args.to, path, args.force)
+    for part, dataset in each_part(args):
+        convert(dataset, args.to, places[part], args.force)
     return 0
 
 
@@ -82,7 +80,7 @@ def place(out: Path, to: str) -> Path:
     return out
 
 
-def convert(dataset: formats.LabelledDataset, to: str, path: Path, force: bool) -> None:
+def convert(dataset: Dataset, to: str, path: Path, force: bool) -> None:
     """Write a prepared dataset and tell what was written and left out."""
     names = [info["name"] for info in dataset.class_info]
     ids = [info["id"] for info in dataset.class_info]
@@ -98,15 +96,15 @@ def convert(dataset: formats.LabelledDataset, to: str, path: Path, force: bool) 
         finally:
             progress.close()
     print(
-        f"{path}: {dataset.num_images:,} pictures, {writer.num_instances:,} instances of "
-        f"{', '.join(names[1:6])}{', ..' if len(names) > 6 else ''} ({to})"
+        f"{path}: {counted(dataset.num_images, 'picture')}, "
+        f"{counted(writer.num_instances, 'instance')} of {listed(names[1:], 5)} ({to})"
     )
     for kind, notes in (("reading", dataset.notes), ("writing", writer.notes)):
         for note in notes:
             print(f"  - ({kind}) {note}")
 
 
-def _items(dataset: formats.LabelledDataset, folder: Path) -> Iterator[Labelled]:
+def _items(dataset: Dataset, folder: Path) -> Iterator[Labelled]:
     for image_id in dataset.image_ids:
         info = dataset.image_info[image_id]
         if info["path"] is None:

@@ -4,6 +4,9 @@ mrcnn data check cells/                      # counts, sizes, boxes against anch
 mrcnn data check cells/ --config cells.py:CellsConfig
 mrcnn data show cells/ --out sheet.png       # pictures with their masks and class names drawn
 mrcnn data convert cells/ --to via out       # the same labels for another tool
+
+convert keeps annotation files that are there already, unless --force is given. Each of the three
+takes several sets as one: DATA --with MORE.
 """
 
 import argparse
@@ -15,12 +18,11 @@ from pathlib import Path
 import numpy as np
 
 from mrcnn.cli import convert
-from mrcnn.cli.configs import apply_setting, load_config
-from mrcnn.cli.data_sets import add_data_arguments, open_part
+from mrcnn.cli.configs import apply_setting, explicit_names, load_config
 from mrcnn.cli.errors import UsageError
-from mrcnn.cli.terminal import Progress, plain_warnings
+from mrcnn.cli.joining import WHOLE, add_parts_arguments, each_part
+from mrcnn.cli.terminal import Progress, counted, listed, plain_warnings
 from mrcnn.config import Config
-from mrcnn.data import formats
 from mrcnn.data.dataset import Dataset
 from mrcnn.data.inputs import load_mask
 from mrcnn.data.pictures import write_png
@@ -38,12 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     check = kinds.add_parser("check", help="tell numbers and mistakes", allow_abbrev=False)
     show = kinds.add_parser("show", help="draw pictures on a page", allow_abbrev=False)
     for one in (check, show):
-        add_data_arguments(one)
-        one.add_argument(
-            "--subset",
-            metavar="NAME",
-            help="only this part of DATA (default: all parts, one by one)",
-        )
+        add_parts_arguments(one)
     convert.add_arguments(
         kinds.add_parser(
             "convert",
@@ -95,19 +92,6 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _parts(args: argparse.Namespace) -> Iterator[tuple[str, Dataset]]:
-    """What each part is called, and its pictures, just as the files divide them."""
-    path = Path(args.data).expanduser()
-    if args.subset:
-        yield f"{path}, {args.subset}", open_part(path, args.format, args.subset)
-        return
-    if not path.exists():
-        raise UsageError(f"there is no file or folder {path}.")
-    for part in formats.subsets(path, args.format) or [None]:
-        name = f"{path}, {part}" if part else str(path)
-        yield name, formats.open(path, args.format, part)
-
-
 # -- check ----------------------------------------------------------------------------------
 
 
@@ -116,17 +100,21 @@ def check(args: argparse.Namespace) -> int:
     config = load_config(args.config) if args.config else Config()
     for setting in args.settings:
         apply_setting(config, setting)
-    compared = config if args.config or args.settings else None
+    given = bool(args.config or args.settings)
+    count_classes = "NUM_CLASSES" not in explicit_names(config)
     found = 0
-    for name, dataset in _parts(args):
-        print(f"{name}: {dataset.num_images:,} pictures ({dataset.format})")
+    for part, dataset in each_part(args):
+        name = args.data if part == WHOLE else f"{args.data}, {part}"
+        print(f"{name}: {counted(dataset.num_images, 'picture')} ({dataset.format})")
+        if count_classes:
+            config.NUM_CLASSES = dataset.num_classes
         for note in dataset.notes:
             print(f"  - (reading) {note}")
         progress = Progress(dataset.num_images)
         with plain_warnings(progress):
-            survey = take_survey(dataset, compared, seen=progress.advance)
+            survey = take_survey(dataset, config if given else None, seen=progress.advance)
         progress.close()
-        print("\n".join(f"  {line}" for line in describe(survey, config, bool(compared))))
+        print("\n".join(f"  {line}" for line in describe(survey, config, given)))
         print(f"  {survey.report}".replace("\n", "\n  "))
         found += len(survey.report.mistakes)
     return MISTAKES_FOUND if found else 0
@@ -149,10 +137,10 @@ def describe(survey: Survey, config: Config, given: bool) -> list[str]:
     per_class = survey.per_class()
     for name, (instances, pictures) in per_class.items():
         if instances:
-            lines.append(f"  {name:15} {instances:,} in {pictures:,} pictures")
+            lines.append(f"  {name:15} {instances:,} in {counted(pictures, 'picture')}")
     absent = [name for name, (instances, _) in per_class.items() if not instances]
     if absent:
-        lines.append(f"  no instance     {', '.join(absent)}")
+        lines.append(f"  no instance     {listed(absent)}")
     if not len(survey.boxes):
         return lines
     boxes = survey.network_boxes(config)
@@ -187,7 +175,7 @@ def show(args: argparse.Namespace) -> None:
         raise UsageError(f"--out {out} is a folder: give the name of a PNG file.")
     if out.suffix.lower() != ".png":
         raise UsageError(f"--out {out}: the sheet is a PNG picture; let its name end in .png.")
-    pairs = [(dataset, int(i)) for _, dataset in _parts(args) for i in dataset.image_ids]
+    pairs = [(dataset, int(i)) for _, dataset in each_part(args) for i in dataset.image_ids]
     rng = np.random.default_rng(args.seed)
     chosen = sorted(rng.choice(len(pairs), min(args.count, len(pairs)), replace=False))
     progress = Progress(len(chosen))
@@ -198,7 +186,7 @@ def show(args: argparse.Namespace) -> None:
     progress.close()
     out.parent.mkdir(parents=True, exist_ok=True)
     write_png(out, sheet)
-    print(f"{len(chosen)} of {len(pairs):,} pictures drawn: {out} (--seed draws others)")
+    print(f"{len(chosen)} of {counted(len(pairs), 'picture')} drawn: {out} (--seed draws others)")
 
 
 def _tiles(pairs: list[tuple[Dataset, int]], progress: Progress) -> Iterator[Tile]:

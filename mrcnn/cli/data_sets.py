@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from mrcnn.cli.errors import UsageError
+from mrcnn.cli.terminal import counted
 from mrcnn.data import formats
 from mrcnn.data.dataset import Dataset
 
@@ -25,7 +26,7 @@ _UNNAMED = ["BG", "object"]  # the classes of a set whose files name none
 
 
 def add_data_arguments(parser: argparse.ArgumentParser) -> None:
-    """DATA and --format, the same for every command that reads labelled pictures."""
+    """DATA and how to read it, the same for every command that takes labelled pictures."""
     parser.add_argument(
         "data",
         metavar="DATA",
@@ -36,6 +37,12 @@ def add_data_arguments(parser: argparse.ArgumentParser) -> None:
         default="auto",
         choices=["auto", *formats.FORMATS],
         help="what labelled them (default: found out from the files)",
+    )
+    parser.add_argument(
+        "--class-name",
+        default="object",
+        metavar="NAME",
+        help="what is labelled, where the files don't name it, as with masks (default: object)",
     )
 
 
@@ -66,7 +73,7 @@ def open_part(
     told = f"it has {', '.join(parts)}" if parts else "it is one set without parts"
     if subset not in _CALLED:
         raise UsageError(f"{path} has no part {subset}: {told}.")
-    there = {which for which in _CALLED for part in parts if _is_called(part, which)}
+    there = {which for which in _CALLED for part in parts if is_called(part, which)}
     if {subset, "val"} <= there:
         return formats.open(path, format, subset, class_name=class_name)
     if parts and "train" not in there:
@@ -146,7 +153,8 @@ class View(Dataset):
         return self._whole.image_reference(self._kept[image_id])
 
 
-def _is_called(part: str, which: str) -> bool:
+def is_called(part: str, which: str) -> bool:
+    """Whether a part is what is meant by "train" or "val": "training", "val2017" and the like."""
     return part.lower().rstrip("0123456789_-") in _CALLED[which]
 
 
@@ -154,15 +162,15 @@ def _split(whole: formats.LabelledDataset, subset: str) -> View:
     ids = [info["id"] for info in whole.image_info]
     if len(ids) < 2:
         raise UsageError(
-            f"{whole.root} has {len(ids)} labelled picture{'s' * (len(ids) != 1)}: training needs "
-            "at least two, one of them for validation."
+            f"{whole.root} has {counted(len(ids), 'labelled picture')}: training needs at least "
+            "two, one of them for validation."
         )
     # By a hash of its name, so that a picture stays where it is when others are added.
     ranked = sorted(range(len(ids)), key=lambda i: hashlib.sha256(str(ids[i]).encode()).digest())
     count = max(1, round(VALIDATION_SHARE * len(ids)))
     note = (
-        f"{whole.root} has no part for validation: {count} of its {len(ids)} pictures, always the "
-        f"same ones, are kept for it and {len(ids) - count} are trained on."
+        f"{whole.root} has no part for validation: it takes {count} of its {len(ids)} pictures, "
+        f"always the same, and training the other {len(ids) - count}."
     )
     chosen = sorted(ranked[:count] if subset == "val" else ranked[count:])
     return View(whole, chosen, whole.class_names, whole.class_names, note)

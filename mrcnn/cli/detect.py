@@ -25,14 +25,15 @@ from mrcnn.cli import synthetic
 from mrcnn.cli.configs import apply_setting, check_fits, config_from_weights, load_config
 from mrcnn.cli.convert import add_force_argument, place
 from mrcnn.cli.errors import UsageError
-from mrcnn.cli.terminal import Progress, plain_warnings, quiet_tensorflow
+from mrcnn.cli.terminal import Progress, counted, plain_warnings, quiet_tensorflow
+from mrcnn.cli.weights import add_logs_argument, find_weights
 from mrcnn.config import Config
 from mrcnn.data.coco_names import COCO_NAMES
+from mrcnn.data.formats.finding import FOUND_BY_US
 from mrcnn.data.pictures import PictureError, find_pictures, read_picture, write_png
 from mrcnn.data.unfinished import check_free
 from mrcnn.data.writers import WRITERS, Labelled, Writer, file_name_from
 from mrcnn.run.results import IMAGES, RESULTS, ResultsWriter, coco_results
-from mrcnn.weights.download import weights_path
 from mrcnn.weights.inspection import inspect_weights
 
 HELP = "find instances in pictures: overlays and COCO JSON"
@@ -54,9 +55,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--weights",
         required=True,
         metavar="W",
-        help="an .h5 file; coco or balloon (fetched once and kept); or synthetic: made-up weights "
-        "that find nothing real",
+        help="an .h5 file; nucleus (comes with the package); coco or balloon (fetched once and "
+        "kept); last (the newest checkpoint under --logs); or synthetic: made-up weights that find "
+        "nothing real",
     )
+    add_logs_argument(parser)
     add("--out", default="out", metavar="DIR", help="folder of the results (default: ./out)")
     add(
         "--config",
@@ -141,7 +144,7 @@ def plan(args: argparse.Namespace, pictures: list[Path]) -> Job:
             raise UsageError("--weights synthetic has its own Config: leave --config out.")
         path, info, config = None, None, synthetic.SyntheticConfig()
     else:
-        path = Path(weights_path(args.weights))
+        path = find_weights(args.weights, args.logs)
         info = inspect_weights(path)
         config = load_config(args.config) if args.config else config_from_weights(info)
     for setting in args.settings:
@@ -270,7 +273,7 @@ def load_detector(job: Job) -> Detector:
 def work(job: Job, detect: Detector, progress: Progress) -> int:
     """Detect in all pictures, write what is found, say how it went; returns the exit code."""
     info = {
-        "description": "instances found by mrcnn detect",
+        "description": FOUND_BY_US,
         "version": __version__,
         "date_created": datetime.now().astimezone().isoformat(timespec="seconds"),
         "weights": str(job.weights.resolve()) if job.weights else synthetic.NAME,
@@ -390,8 +393,8 @@ def _sum_up(
 ) -> None:
     if interrupted:
         done = len(seconds) + failures
-        progress.complain(f"interrupted after {done} of {_count(len(job.pictures), 'picture')}")
-    summary = f"{_count(len(seconds), 'picture')}, {_count(instances, 'instance')}"
+        progress.complain(f"interrupted after {done} of {counted(len(job.pictures), 'picture')}")
+    summary = f"{counted(len(seconds), 'picture')}, {counted(instances, 'instance')}"
     if len(seconds) == 1:
         summary += f", {seconds[0]:.2f} s"
     elif seconds:
@@ -405,7 +408,3 @@ def _sum_up(
         progress.say(f"To correct by hand ({job.labels}): {labels_path(job.out, job.labels)}")
     if job.note:
         progress.say(f"NOTE: {job.note}")
-
-
-def _count(number: int, thing: str) -> str:
-    return f"{number} {thing}{'' if number == 1 else 's'}"

@@ -19,6 +19,7 @@ from mrcnn.cli.detect import class_names
 from mrcnn.cli.errors import UsageError
 from mrcnn.cli.evaluate_detections import Plan, Task, detected, from_results
 from mrcnn.cli.terminal import Progress, plain_warnings
+from mrcnn.cli.weights import add_logs_argument, find_weights
 from mrcnn.config import Config
 from mrcnn.data import formats
 from mrcnn.data.coco_names import COCO_NAMES
@@ -28,7 +29,6 @@ from mrcnn.run.metrics import IOU, all_metrics
 from mrcnn.run.report import write_report, write_text
 from mrcnn.run.report_pictures import choose, example
 from mrcnn.run.report_text import as_text
-from mrcnn.weights.download import weights_path
 from mrcnn.weights.inspection import WeightsInfo, inspect_weights
 
 HELP = "measure weights, or a file of results, against labelled pictures"
@@ -50,7 +50,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument(
-        "--weights", metavar="W", help="an .h5 file; or nucleus, coco, balloon: as in mrcnn detect"
+        "--weights",
+        metavar="W",
+        help="an .h5 file; or nucleus, coco, balloon, last: as in mrcnn detect",
     )
     source.add_argument(
         "--results",
@@ -63,6 +65,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="NAME",
         help="part of DATA, or all (default: val, or all where DATA has no parts)",
     )
+    add_logs_argument(parser)
     add("--limit", type=_positive, metavar="N", help="only the first N pictures")
     add("--out", default="evaluation", metavar="DIR", help="default: ./evaluation")
     add(
@@ -124,7 +127,7 @@ def run(args: argparse.Namespace) -> int:
 def _task(args: argparse.Namespace, out: Path) -> Task:
     parts = [] if args.subset else formats.subsets(Path(args.data).expanduser(), args.format)
     part = args.subset or ("val" if parts else "all")
-    dataset = open_part(args.data, args.format, part)
+    dataset = open_part(args.data, args.format, part, args.class_name)
     image_ids = [int(i) for i in dataset.image_ids][: args.limit]
     if not image_ids:
         raise UsageError(f"{args.data} has no labelled pictures to measure with.")
@@ -138,7 +141,7 @@ def _task(args: argparse.Namespace, out: Path) -> Task:
 
 
 def _with_weights(args: argparse.Namespace) -> Plan:
-    path = Path(weights_path(args.weights))
+    path = find_weights(args.weights, args.logs)
     info = inspect_weights(path)
     config = load_config(args.config) if args.config else config_from_weights(info)
     for setting in args.settings:

@@ -14,7 +14,7 @@ import numpy as np
 
 from mrcnn.cli.classes import match_names
 from mrcnn.cli.errors import UsageError
-from mrcnn.cli.terminal import Progress, quiet_tensorflow
+from mrcnn.cli.terminal import Progress, counted, quiet_tensorflow
 from mrcnn.config import Config
 from mrcnn.data.dataset import Dataset
 from mrcnn.run.coco_eval import Collected
@@ -106,7 +106,7 @@ def from_results(task: Task, progress: Progress) -> Collected:
     ]
     if rows and not kept:
         raise UsageError(
-            f"none of the {len(rows)} detections in {path} is of a picture and a class of "
+            f"none of the detections in {path}, {len(rows):,}, is of a picture and a class of "
             f"{task.args.data}: the first is of picture {rows[0]['image_id']}, class "
             f"{rows[0]['category_id']}."
         )
@@ -189,7 +189,7 @@ def _each_picture(task: Task, add: Callable[[int], None], progress: Progress) ->
     if last and task.failed == len(task.image_ids):
         raise UsageError(f"no picture could be measured; the last one: {last}") from last
     if task.failed:
-        _tell([f"{task.failed} pictures failed and are left out."], task, progress)
+        _tell([f"{counted(task.failed, 'picture')} failed: left out."], task, progress)
 
 
 def _tell(notes: Iterable[str], task: Task, progress: Progress) -> None:

@@ -16,7 +16,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "weights",
         metavar="WEIGHTS",
-        help="path of an .h5 file; or coco, balloon, imagenet: fetched once and kept",
+        help="path of an .h5 file; nucleus, which comes with the package; or coco, balloon, "
+        "imagenet: fetched once and kept",
     )
 
 

@@ -9,6 +9,7 @@ Classes and Config go into every checkpoint: detecting with it needs nothing mor
 """
 
 import argparse
+import logging
 import os
 import shlex
 from collections.abc import Callable
@@ -45,12 +46,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_data_arguments(parser)
     add = parser.add_argument
     add("--val", metavar="DATA", help="pictures for validation, where DATA doesn't hold them")
-    add(
-        "--class-name",
-        default="object",
-        metavar="NAME",
-        help="what is labelled, where the files don't name it, as with masks (default: object)",
-    )
     add(
         "--weights",
         metavar="W",
@@ -129,6 +124,8 @@ def train(plan: Plan, args: argparse.Namespace) -> int:
         from mrcnn.run.train import LAYERS as PATTERNS
         from mrcnn.run.train import set_trainable
 
+    # The curves are in the run's folder all the same; docs/faq.md says how to have TensorBoard's.
+    logging.getLogger("mrcnn.run.train").setLevel(logging.ERROR)
     model = MaskRCNN("training", plan.config, os.path.expanduser(args.logs))
     try:
         set_trainable(model.keras_model, PATTERNS.get(args.layers, args.layers))
@@ -169,7 +166,7 @@ def train(plan: Plan, args: argparse.Namespace) -> int:
             "then IMAGE_MAX_DIM and IMAGE_MIN_DIM, by --set."
         ) from error
     last = checkpoints.checkpoints(model.log_dir)[-1]
-    evaluate = shlex.join(["mrcnn", "evaluate", args.val or args.data, "--weights", last])
+    evaluate = shlex.join(["mrcnn", "evaluate", *_validation(args), "--weights", last])
     detect = shlex.join(["mrcnn", "detect", "PICTURES", "--weights", last])
     print(
         f"\nDone. {model.log_dir} holds {os.path.basename(last)}, curves.png and history.csv.\n"
@@ -199,6 +196,13 @@ def _command(args: argparse.Namespace, **changes: Any) -> str:
         for item in value if isinstance(value, list) else [value]:
             words += [action.option_strings[0], *([] if item is True else [str(item)])]
     return shlex.join(words)
+
+
+def _validation(args: argparse.Namespace) -> list[str]:
+    """The words by which `mrcnn evaluate` takes the pictures that were not trained on."""
+    words = [args.val, "--subset", "all"] if args.val else [args.data, "--subset", "val"]
+    words += ["--format", args.format] if args.format != "auto" else []
+    return words + (["--class-name", args.class_name] if args.class_name != "object" else [])
 
 
 def _name(args: argparse.Namespace) -> list[str]:

@@ -10,7 +10,7 @@ from mrcnn.cli.choices import COMPACT, Circumstances, complete, of_weights
 from mrcnn.cli.configs import apply_setting, differences, explicit_names, load_config
 from mrcnn.cli.data_sets import open_part, with_classes
 from mrcnn.cli.errors import UsageError
-from mrcnn.cli.terminal import Progress, plain_warnings, quiet_tensorflow
+from mrcnn.cli.terminal import Progress, counted, listed, plain_warnings, quiet_tensorflow
 from mrcnn.config import Config, hyper_parameter_names
 from mrcnn.data.check import check_dataset
 from mrcnn.data.coco_names import COCO_NAMES
@@ -227,12 +227,16 @@ def _tell(plan: Plan, survey: Survey, args: argparse.Namespace) -> list[str]:
     shown = [f"{name} {counts[name]:,}" for name in common[:_SHOWN] if counts[name]]
     shown += [f"and {len(common) - _SHOWN} more classes"] if len(common) > _SHOWN else []
     absent = [name for name in common if not counts[name]]
-    read = "" if report.checked == report.total else f" (in {report.checked:,} pictures looked at)"
+    read = (
+        ""
+        if report.checked == report.total
+        else f" (in {counted(report.checked, 'picture')} looked at)"
+    )
     missed = badly_met(survey.network_boxes(config), config)
     rows = {
         "pictures": f"{plan.train.num_images:,} to train on, {plan.val.num_images:,} to validate",
         "instances": ", ".join(shown) + read,
-        "not labelled": f"{', '.join(absent)}: can't be learned" if absent else "",
+        "not labelled": f"{listed(absent)}: can't be learned" if absent else "",
         "weights": _about_weights(plan),
         "network": f"{config.BACKBONE}, {_about_input(config)}, {config.BATCH_SIZE} at a time",
         "anchors": f"{', '.join(f'{scale:g}' for scale in config.RPN_ANCHOR_SCALES)} pixels; "
@@ -274,6 +278,6 @@ def _about_training(plan: Plan, args: argparse.Namespace) -> str:
     epochs = f"up to epoch {plan.epochs}" if plan.epochs else "up to the epoch it was begun for"
     layers = {"all": "all layers"}.get(args.layers, f"layers {args.layers}")
     return (
-        f"{layers} {epochs}, of {config.STEPS_PER_EPOCH} steps; learning rate "
+        f"{layers} {epochs}, of {counted(config.STEPS_PER_EPOCH, 'step')}; learning rate "
         f"{config.LEARNING_RATE:g}, {config.LEARNING_RATE_SCHEDULE}; augmentation {args.augment}"
     )

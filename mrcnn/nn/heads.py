@@ -12,7 +12,7 @@ Shapes in this room (R: regions of a picture)
 import keras
 from keras import layers as KL
 
-from mrcnn.nn.layers import BatchNorm, RoiWise
+from mrcnn.nn.layers import BatchNorm, RoiWise, WholeConv2D
 from mrcnn.nn.roi_align import PyramidROIAlign
 
 
@@ -33,10 +33,10 @@ def fpn_classifier_graph(
     x = PyramidROIAlign((pool_size, pool_size), name="roi_align_classifier")(
         [rois, image_meta, *feature_maps]
     )
-    x = RoiWise(KL.Conv2D(fc_layers_size, (pool_size, pool_size)), name="mrcnn_class_conv1")(x)
+    x = RoiWise(WholeConv2D(fc_layers_size, (pool_size, pool_size)), name="mrcnn_class_conv1")(x)
     x = RoiWise(BatchNorm(train_bn), name="mrcnn_class_bn1")(x)
     x = KL.Activation("relu")(x)
-    x = RoiWise(KL.Conv2D(fc_layers_size, (1, 1)), name="mrcnn_class_conv2")(x)
+    x = RoiWise(WholeConv2D(fc_layers_size, (1, 1)), name="mrcnn_class_conv2")(x)
     x = RoiWise(BatchNorm(train_bn), name="mrcnn_class_bn2")(x)
     x = KL.Activation("relu")(x)
     shared = KL.Reshape((-1, fc_layers_size), name="pool_squeeze")(x)  # [batch, R, units]

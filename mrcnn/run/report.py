@@ -183,30 +183,26 @@ def _curve(curves: Mapping[str, list[float]], name: str, legend: bool = True) ->
 def _thresholds(metrics: Mapping[str, Any]) -> str:
     rows, marked = [], {}
     for i, row in enumerate(metrics["thresholds"]):
-        remarks = []
-        if row["threshold"] == metrics["best_threshold"]:
-            remarks.append("best F1")
-            marked[i] = "best"
         if row["threshold"] == metrics["threshold"]:
-            remarks.append("used below")
-            marked.setdefault(i, "used")
+            marked[i] = "used"
+        if row["threshold"] == metrics["best_threshold"]:
+            marked[i] = f"{marked.get(i, '')} best".strip()
         numbers = [_number(row[name]) for name in ("precision", "recall", "f1")]
-        rows.append(
-            [f"{row['threshold']:g}", f"{row['found']:,}", *numbers, escape(", ".join(remarks))]
-        )
+        rows.append([f"{row['threshold']:g}", f"{row['found']:,}", *numbers])
     series = [
         (name, [(r["threshold"], r[key]) for r in metrics["thresholds"] if r[key] is not None])
         for name, key in (("F1", "f1"), ("Precision", "precision"), ("Recall", "recall"))
     ]
     chart = line_chart(series, "Least confidence", "", "Precision, recall and F1 by confidence")
-    table = _table(
-        ["Confidence", "Found", "Precision", "Recall", "F1", ""], rows, text={5}, marked=marked
-    )
+    table = _table(["Confidence", "Found", "Precision", "Recall", "F1"], rows, marked=marked)
+    best = metrics["best_threshold"]
+    told = "" if best is None else f"F1 is best at {best:g} (green). "
+    told += f"Counts on this page are made at {metrics['threshold']:g} (bold)."
     return (
         "<p>What remains when detections below a confidence are dropped, all classes together. A "
         f"detection is right if it overlaps a label of its class with an IoU of {IOU:g} or more. "
         "The Config’s <code>DETECTION_MIN_CONFIDENCE</code>, or <code>--min-confidence</code> of "
-        "<code>mrcnn detect</code>, sets it.</p>"
+        f"<code>mrcnn detect</code>, sets it. {told}</p>"
         f'<div class="pair">{table}<div>{_figure(chart, "All classes")}</div></div>'
     )
 

@@ -37,7 +37,7 @@ th { color: var(--soft); font-weight: 500; }
 thead th { border-bottom: 1px solid var(--rule); }
 td.text, th.text { text-align: left; }
 td:first-child, th:first-child { padding-left: .2rem; }
-tr.best td { color: var(--green); font-weight: 600; } tr.used td { font-weight: 600; }
+tr.best td { color: var(--green); } tr.used td { font-weight: 600; }
 .confusion th[scope=row] { text-align: right; }
 .confusion td { border-radius: .3rem; }
 td.right { background: color-mix(in srgb, var(--blue) var(--share), transparent); }
@@ -55,7 +55,9 @@ svg text { font-size: 13px; fill: var(--fore); paint-order: stroke; stroke: var(
 .s0 { stroke: var(--blue); } .s1 { stroke: var(--orange); } .s2 { stroke: var(--green); }
 .point { fill: var(--blue); fill-opacity: .55; }
 .two { display: grid; grid-template-columns: 1fr 1fr; gap: .6rem; }
-@media (max-width: 30rem) { .two { grid-template-columns: 1fr; } main { padding-top: 1.2rem; } }
+@media (max-width: 30rem) { table { font-size: .85rem; } th, td { padding: .3rem .25rem; }
+  td.text { white-space: normal; }
+  .two { grid-template-columns: 1fr; } main { padding-top: 1.2rem; } }
 img { display: block; max-width: 100%; height: auto; border-radius: .4rem; }
 .key.right { color: #2980f5; } .key.wrong { color: #ff800d; } .key.crowd { color: #999; }
 details summary { cursor: pointer; color: var(--blue); margin: .8rem 0; }

@@ -2,7 +2,9 @@
 
 import contextlib
 import csv
+import functools
 import importlib.util
+import logging
 import os
 import re
 import signal
@@ -29,6 +31,8 @@ from mrcnn.run.callbacks import (
 )
 from mrcnn.run.checkpoints import INTERRUPTED, LogDir, TrainingState
 from mrcnn.run.keras_model import TrainingModel
+
+logger = logging.getLogger(__name__)
 
 _HEADS = r"(mrcnn\_.*)|(rpn\_.*)|(fpn\_.*)"
 LAYERS = {
@@ -269,8 +273,13 @@ def _loggers(folder: str, epoch: int) -> list[keras.callbacks.Callback]:
     if importlib.util.find_spec("tensorboard"):
         loggers.append(keras.callbacks.TensorBoard(log_dir=folder))
     else:
-        print("TensorBoard isn't installed: no curves for it (pip install tensorboard).")
+        _log_once("TensorBoard isn't installed: no curves for it (pip install tensorboard).")
     return loggers
+
+
+@functools.cache
+def _log_once(text: str) -> None:
+    logger.warning(text)
 
 
 class CsvLog(keras.callbacks.Callback):

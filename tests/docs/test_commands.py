@@ -5,7 +5,6 @@ short from here; the command lines stay as they are printed.
 """
 
 import re
-import subprocess
 from dataclasses import replace
 
 import pytest
@@ -20,7 +19,6 @@ from mrcnn.cli.commands import build_parser
 TABLE = {
     r"mrcnn .*--weights (coco|imagenet)\b.*": "parse",  # a download
     r"mrcnn .*": "run",
-    r"(mv|rmdir) [^;|&]*": "shell",
     r"python3 -m venv \.venv": "known",
     r"\. \.venv/bin/activate": "known",
     r'pip install (-e )?"?\.(\[test\])?"?': "known",
@@ -31,7 +29,12 @@ TABLE = {
 # Files that a page says its commands leave.
 LEFT = {
     "README.md": ["out/results.json", "out/images.json", "out/w6.png", "sheet.png"],
-    "train-your-own.md": ["evaluation/report.html", "found/via.json", "both/train/w7.json"]
+    "train-your-own.md": [
+        "evaluation/report.html",
+        "found/via.json",
+        "both/train/coco.json",
+        "both/val/coco.json",
+    ]
     + ["logs/cells2*/curves.png", "logs/cells2*/mask_rcnn_cells_0002.h5"],
     "formats.md": ["out/train/coco.json", "out/val/via.json", "evaluation/metrics.json"],
 }
@@ -92,8 +95,6 @@ def test_commands(page, place, short, capsys):
             code = main(argv)
             captured = capsys.readouterr()
             assert code == 0, f"{command}\n{captured.out}{captured.err}"
-        elif how == "shell":
-            subprocess.run(command, shell=True, check=True)
         elif how == "script":
             script, *files = argv
             assert (ROOT / script).is_file() and all((ROOT / file).is_file() for file in files)

@@ -14,6 +14,8 @@ from mrcnn.data.formats.notes import FormatError
 from mrcnn.data.formats.reading import Part
 
 FORMATS = ("coco", "via", "labelme", "voc", "masks", "indexed")
+# What `mrcnn detect` says of the images.json beside its results, which lists pictures like COCO.
+FOUND_BY_US = "instances found by mrcnn detect"
 
 _HEAD = 1 << 16  # bytes
 _PEEKED = 20  # files of a folder; sets of one JSON file a picture have thousands, all alike
@@ -191,7 +193,7 @@ def _format_of(file: Path) -> str | None:
         return None
     if file.suffix.lower() == ".xml":
         return "voc"
-    if b"\0" in head[:4]:
+    if b"\0" in head[:4] or FOUND_BY_US.encode() in head:
         return None
     keys = set(re.findall(rb'"(\w+)"\s*:', head))
     if keys & {b"_via_settings", b"_via_img_metadata", b"_via_data_format_version"}:
