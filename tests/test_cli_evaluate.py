@@ -85,8 +85,8 @@ def test_weights(cells, oracle, tmp_path, capsys):
         assert metrics[kind]["AP"] == pytest.approx(1, abs=1e-9)
     # The Config's own confidence counts instances, a low one is asked of the network.
     plan = oracle[0]
-    assert (metrics["threshold"], plan.config.DETECTION_MIN_CONFIDENCE) == (0.5, 0.05)
-    assert metrics["about"]["config"]["DETECTION_MIN_CONFIDENCE"] == 0.5
+    assert (metrics["threshold"], plan.config.DETECTION_MIN_CONFIDENCE) == (0.7, 0.05)
+    assert metrics["about"]["config"]["DETECTION_MIN_CONFIDENCE"] == 0.7
     report = (out / "report.html").read_text()
     assert "nucleus.h5 on cells" in report
     used, best = metrics["threshold"], metrics["best_threshold"]

@@ -273,7 +273,7 @@ def test_splash_keeps_the_config_in_the_weights(picture, recorder, monkeypatch):
     monkeypatch.setattr(Recorder, "detect", FindsASquare.detect, raising=False)
     assert balloon.main(["splash", "--weights=nucleus", f"--image={picture}"]) == 0
     config = Recorder.made.config
-    assert (config.NAME, config.DETECTION_MIN_CONFIDENCE) == ("nucleus", 0.5)
+    assert (config.NAME, config.DETECTION_MIN_CONFIDENCE) == ("nucleus", 0.7)
     assert config.BATCH_SIZE == 1 and Recorder.made.excluded is None
 
 
