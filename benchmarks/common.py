@@ -110,7 +110,7 @@ def candidates(boxes: np.ndarray, count: int, side: int, seed: int = 0) -> np.nd
     near = boxes[np.arange(count // 2) % len(boxes)].astype(float)
     sides = np.tile(near[:, 2:] - near[:, :2], 2)
     near += rng.uniform(-0.08, 0.08, near.shape) * sides  # at worst 0.84 ** 2 of a box remains
-    corners = rng.uniform(0, side, (count - len(near), 2, 2))
+    corners = rng.uniform(0, side - 1, (count - len(near), 2, 2))
     anywhere = np.concatenate([corners.min(axis=1), corners.max(axis=1) + 1], axis=1)
     return np.concatenate([near, anywhere]).clip(0, side).astype(np.float32)
 

@@ -36,6 +36,8 @@ class PyramidROIAlign(keras.layers.Layer):
         levels = tf.reshape(roi_levels(boxes, image_meta), [-1])  # [batch * R]
         pictures = tf.repeat(tf.range(batch), num_rois)
         flat_boxes = tf.stop_gradient(tf.reshape(boxes, [-1, 4]))
+        # crop_and_resize refuses NaN; the loss of a run that diverged is to say so, by name.
+        flat_boxes = tf.where(tf.math.is_finite(flat_boxes), flat_boxes, 0.0)
 
         pooled, origins = [], []
         for level, feature_map in enumerate(feature_maps, start=2):
@@ -64,12 +66,13 @@ def roi_levels(boxes: tf.Tensor, image_meta: tf.Tensor) -> tf.Tensor:
     """The pyramid level, 2..5, for each box (Lin et al. 2017, equation 1, k0 = 4).
 
     boxes: [batch, R, 4] normalised. Returns int32 [batch, R]. A box of 224x224 pixels belongs to
-    P4, one of half that side to P3; an empty box goes to P2.
+    P4, one of half that side to P3; an empty or inverted box, or one of NaN, goes to P2.
     """
     y1, x1, y2, x2 = tf.unstack(boxes, axis=-1)
     image_shape = parse_image_meta_graph(image_meta)["image_shape"]
     image_area = tf.cast(image_shape[:, 0] * image_shape[:, 1], tf.float32)[:, None]
     side = tf.sqrt((y2 - y1) * (x2 - x1)) / (224.0 / tf.sqrt(image_area))
-    # The logarithm of 0 is -inf, and casting that to an integer is undefined.
-    level = 4 + tf.round(log2_graph(tf.maximum(side, 1e-6)))
+    # The logarithm of 0 is -inf, the root of an inverted box's area NaN, and casting either to an
+    # integer is undefined.
+    level = 4 + tf.round(log2_graph(tf.where(side > 1e-6, side, 1e-6)))
     return tf.cast(tf.clip_by_value(level, 2, 5), tf.int32)

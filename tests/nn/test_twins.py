@@ -239,6 +239,17 @@ def test_roi_align(shape):
         np.testing.assert_allclose(pooled[i, j], expected, rtol=0, atol=3e-4)
 
 
+def test_boxes_that_are_none_stay_in_line():
+    """Inverted ones, which a script's own regions may hold, and NaN of a run that diverges."""
+    maps = [tf.random.stateless_normal((1, 64 // s, 64 // s, 2), (0, s)) for s in (1, 2, 4, 8)]
+    good = [0.1, 0.1, 0.9, 0.9]
+    boxes = tf.constant([[good, [0.5, 0.2, 0.4, 0.9], [np.nan] * 4, good]], tf.float32)
+    meta = tf.constant(meta_of((256, 256)))
+    assert roi_levels(boxes, meta).numpy().tolist() == [[4, 2, 2, 4]]
+    pooled = PyramidROIAlign((3, 3))([boxes, meta, *maps])
+    np.testing.assert_array_equal(pooled[0, 0], pooled[0, 3])
+
+
 def test_roi_align_of_padding():
     """Rows of zeros read the corner of P2 and come out finite; no regions at all is fine too."""
     maps = [tf.random.stateless_normal((1, 64 // s, 64 // s, 2), (0, s)) for s in (1, 2, 4, 8)]

@@ -224,15 +224,15 @@ def assert_no_threads_but(threads):
     assert not left
 
 
-@pytest.mark.parametrize("cores", [1, 4])
-def test_a_loss_that_is_no_number(cores, tmp_path, eager, monkeypatch):
+@pytest.mark.parametrize("cores, spoiled", [(1, "mrcnn_class_logits"), (4, "conv1")])
+def test_a_loss_that_is_no_number(cores, spoiled, tmp_path, eager, monkeypatch):
     monkeypatch.setattr(os, "cpu_count", lambda: cores)  # 4: three threads make the batches
     threads = running_threads()
     model = MaskRCNN("training", config(VALIDATION_STEPS=0), str(tmp_path))
 
     def spoil(epoch, logs=None):
         if epoch == 1:
-            layer = model.keras_model.get_layer("mrcnn_class_logits")
+            layer = model.keras_model.get_layer(spoiled)
             layer.set_weights([w * np.nan for w in layer.get_weights()])
 
     with pytest.raises(TrainingDiverged) as caught:
