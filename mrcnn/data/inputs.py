@@ -17,7 +17,7 @@ from mrcnn.config import Config
 from mrcnn.data.augment import augment as apply_augmentation
 from mrcnn.data.dataset import Dataset
 from mrcnn.data.images import compose_image_meta, resize_image
-from mrcnn.geometry.boxes import box_deltas, compute_overlaps, extract_bboxes
+from mrcnn.geometry.boxes import box_deltas, extract_bboxes, touching_overlaps
 from mrcnn.geometry.masks import minimize_mask, resize_mask
 
 
@@ -116,19 +116,22 @@ def build_rpn_targets(
             RPN_BBOX_STD_DEV, of the positives in their order; then zeros
     """
     is_crowd = gt_class_ids < 0
-    crowd_overlaps = compute_overlaps(anchors, gt_boxes[is_crowd])  # [num_anchors, num_crowds]
-    away_from_crowds = crowd_overlaps.max(axis=1, initial=0) < 0.001
-    gt_boxes = gt_boxes[~is_crowd]
+    rpn_match = np.full(len(anchors), -1, np.int32)
+    for touching, iou in touching_overlaps(anchors, gt_boxes[is_crowd]):
+        rpn_match[touching[iou >= 0.001]] = 0
 
-    overlaps = compute_overlaps(anchors, gt_boxes)  # [num_anchors, num_instances]
-    best_iou = overlaps.max(axis=1, initial=0)  # [num_anchors]
-    rpn_match = np.zeros(len(anchors), np.int32)
-    rpn_match[(best_iou < 0.3) & away_from_crowds] = -1
-    best_of_instance = overlaps.max(axis=0, initial=0)  # [num_instances]
-    # An instance that no anchor touches has 0 for its best: every anchor would be "the best".
-    is_best = (overlaps == best_of_instance) & (best_of_instance > 0)
-    rpn_match[is_best.any(axis=1)] = 1
-    rpn_match[best_iou >= 0.7] = 1
+    gt_boxes = gt_boxes[~is_crowd]
+    best_iou = np.zeros(len(anchors))
+    best_instance = np.zeros(len(anchors), int)
+    best_anchors = []  # of each instance; several where they are as good
+    for i, (touching, iou) in enumerate(touching_overlaps(anchors, gt_boxes)):
+        better = iou > best_iou[touching]
+        best_iou[touching[better]] = iou[better]
+        best_instance[touching[better]] = i
+        # An instance that no anchor touches has none: they would all be as good.
+        best_anchors.append(touching[(iou == iou.max(initial=0)) & (iou > 0)])
+    rpn_match[best_iou >= 0.3] = 0
+    rpn_match[np.concatenate([*best_anchors, np.flatnonzero(best_iou >= 0.7)])] = 1
 
     wanted = config.RPN_TRAIN_ANCHORS_PER_IMAGE
     _neutralize(rpn_match, 1, wanted // 2, rng)
@@ -137,7 +140,7 @@ def build_rpn_targets(
     rpn_bbox = np.zeros((wanted, 4))
     positive = np.flatnonzero(rpn_match == 1)
     if len(positive):
-        matched = gt_boxes[overlaps[positive].argmax(axis=1)]  # [num_positives, 4]
+        matched = gt_boxes[best_instance[positive]]  # [num_positives, 4]
         deltas = box_deltas(anchors[positive], matched)
         rpn_bbox[: len(positive)] = deltas / config.RPN_BBOX_STD_DEV
     return rpn_match, rpn_bbox

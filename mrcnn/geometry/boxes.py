@@ -6,7 +6,7 @@ deltas:  [num_boxes, (dy, dx, log(dh), log(dw))], the box regression of R-CNN (G
 A row of zeros is padding: "no box".
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
@@ -63,18 +63,28 @@ def compute_overlaps(boxes1: np.ndarray, boxes2: np.ndarray) -> np.ndarray:
     boxes1: [num_boxes1, 4]; boxes2: [num_boxes2, 4], the shorter list for speed; one unit.
     Returns float64 [num_boxes1, num_boxes2].
     """
-    areas1, areas2 = _areas(boxes1), _areas(boxes2)
-    top, left, bottom, right = np.ascontiguousarray(np.transpose(boxes1))
     # One column after the other lies in memory, for so it is filled, and its rows are reduced fast.
     overlaps = np.zeros((len(boxes1), len(boxes2)), order="F")
-    # Column by column: a quarter of a million anchors against a hundred boxes at once would
-    # need several temporaries of 200 MB each. And few of them touch.
-    for i, (y1, x1, y2, x2) in enumerate(boxes2):
-        touching = np.flatnonzero((top < y2) & (bottom > y1) & (left < x2) & (right > x1))
-        overlaps[touching, i] = compute_iou(
-            boxes2[i], boxes1[touching], areas2[i], areas1[touching]
-        )
+    for i, (touching, iou) in enumerate(touching_overlaps(boxes1, boxes2)):
+        overlaps[touching, i] = iou
     return overlaps
+
+
+def touching_overlaps(
+    boxes1: np.ndarray, boxes2: np.ndarray
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """For each box of boxes2: which of boxes1 touch it, and their IoU; all others have none.
+
+    boxes1: [num_boxes1, 4]; boxes2: [num_boxes2, 4]; one unit.
+    Yields indices into boxes1 [num_touching], IoU [num_touching]. Of a quarter of a million anchors
+    few touch an instance, and all at once with a hundred of these would need gigabytes.
+    """
+    areas1, areas2 = _areas(boxes1), _areas(boxes2)
+    top, left, bottom, right = np.ascontiguousarray(np.transpose(boxes1))
+    for box, area in zip(boxes2, areas2):
+        y1, x1, y2, x2 = box
+        touching = np.flatnonzero((top < y2) & (bottom > y1) & (left < x2) & (right > x1))
+        yield touching, compute_iou(box, boxes1[touching], area, areas1[touching])
 
 
 def non_max_suppression(boxes: np.ndarray, scores: np.ndarray, threshold: float) -> np.ndarray:
