@@ -14,6 +14,7 @@ def version() -> str:
     raise RuntimeError("mrcnn/__init__.py has no __version__")
 
 
+video = ["imageio-ffmpeg>=0.5"]
 notebooks = ["ipykernel>=6.29", "jupyterlab>=4"]
 
 setup(
@@ -30,7 +31,7 @@ setup(
     extras_require={
         "notebooks": notebooks,
         "tensorboard": ["tensorboard>=2.19"],
-        "video": ["imageio-ffmpeg>=0.5"],
+        "video": video,
         "test": [
             "pytest>=8",
             "hypothesis>=6.100",
@@ -38,6 +39,7 @@ setup(
             "nbformat>=5.10",
             "ipykernel>=6.29",
             "ruff>=0.15,<0.18",
+            *video,
         ],
     },
     entry_points={"console_scripts": ["mrcnn = mrcnn.cli:main"]},
