@@ -15,7 +15,6 @@ import os
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 import copy
-import warnings
 from collections import OrderedDict
 from collections.abc import Sequence
 from typing import Any
@@ -311,7 +310,7 @@ class MaskRCNN:
         pictures go through the network at a time; the last batch may be smaller.
         """
         self._require("inference", "detect")
-        images = infer.check_pictures(_before_molding(images, self.config), self.config)
+        images = infer.check_pictures(infer.before_molding(images, self.config), self.config)
         shapes = [molded_shape(image.shape, self.config) for image in images]
         for i, shape in enumerate(shapes, start=1):
             infer.check_molded_shape(shape, self.config, f"picture {i} of {len(images)}")
@@ -480,32 +479,6 @@ class MaskRCNN:
         """The layers that own weights, wrappers opened."""
         layers = [self.find_trainable_layer(layer) for layer in self.keras_model.layers]
         return [layer for layer in layers if layer.weights]
-
-
-def _before_molding(images: Sequence[np.ndarray], config: Config) -> Sequence[np.ndarray]:
-    """The pictures as they were before a script called `mold_image` on them itself.
-
-    NOTE: a much copied tutorial hands detect() molded pictures. The original molded them a second
-    time, and found less in them.
-    """
-    given, mean = [np.asarray(image) for image in images], np.atleast_1d(config.MEAN_PIXEL)
-    molded = []
-    for i, image in enumerate(given):
-        fits = image.ndim == 3 and image.dtype.kind == "f" and mean.size in (1, image.shape[-1])
-        # Pictures scaled to -1..1 or standardised don't reach so low; they are refused later.
-        if fits and image.size and image.min() < -5:
-            pixels = image + mean
-            if pixels.min() >= -0.5 and pixels.max() <= 255.5:
-                given[i] = pixels
-                molded.append(i + 1)
-    if not molded:
-        return images
-    warnings.warn(
-        f"picture {molded[0]} of {len(given)} has had the mean pixel subtracted, by mold_image(): "
-        "it was added back. Give detect() the picture itself, which it molds.",
-        stacklevel=3,  # the line that called detect
-    )
-    return given
 
 
 def build_inference(config: Config) -> KerasModel:

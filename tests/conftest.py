@@ -17,3 +17,20 @@ def small_model(tmp_path_factory):
     fill(model.keras_model)
     model.detect([blobs(64, 64)])  # traces it, for itself and for its `reconfigured` copies
     return model
+
+
+@pytest.fixture
+def eager(monkeypatch):
+    """Training without tracing, which costs ten seconds before the first step.
+
+    Models compiled in this test run eagerly; the numbers are the same to rounding.
+    """
+    from mrcnn.run.keras_model import TrainingModel
+
+    compile_graph = TrainingModel.compile
+
+    def compile_eagerly(self, *args, **kwargs):
+        compile_graph(self, *args, **kwargs)
+        self.run_eagerly = True
+
+    monkeypatch.setattr(TrainingModel, "compile", compile_eagerly)

@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from mrcnn.cli import convert
+from mrcnn.cli.arguments import add_config_arguments, number
 from mrcnn.cli.configs import apply_setting, explicit_names, load_config
 from mrcnn.cli.errors import UsageError
 from mrcnn.cli.joining import WHOLE, add_parts_arguments, each_part
@@ -55,23 +56,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         one.add_argument(
             "--debug", action="store_true", default=argparse.SUPPRESS, help=argparse.SUPPRESS
         )
-    check.add_argument(
-        "--config",
-        metavar="FILE.py:CLASS",
-        help="or MODULE:CLASS: the Config that boxes and counts are compared with (default: the "
-        "package's)",
-    )
-    check.add_argument(
-        "--set",
-        action="append",
-        default=[],
-        dest="settings",
-        metavar="NAME=VALUE",
-        help="set one attribute of it; may be repeated",
+    add_config_arguments(
+        check, "the Config that boxes and counts are compared with (default: the package's)"
     )
     show.add_argument("--out", default="sheet.png", metavar="FILE", help="default: ./sheet.png")
     show.add_argument(
-        "--count", type=_count, default=12, metavar="N", help="pictures to draw (default: 12)"
+        "--count",
+        type=number(int, 1, 100),
+        default=12,
+        metavar="N",
+        help="pictures to draw (default: 12)",
     )
     show.add_argument(
         "--seed", type=int, default=0, metavar="N", help="another number, other pictures"
@@ -201,9 +195,3 @@ def _tiles(pairs: list[tuple[Dataset, int]], progress: Progress) -> Iterator[Til
             name = f"{name[:10]}..{name[-18:]}"
         yield Tile(image, masks, class_ids, names, f"{name}: {told}")
         progress.advance()
-
-
-def _count(text: str) -> int:
-    if not text.isdecimal() or not 1 <= int(text) <= 100:
-        raise argparse.ArgumentTypeError(f"{text} is no number from 1 to 100")
-    return int(text)

@@ -22,6 +22,7 @@ import numpy as np
 
 from mrcnn import __version__
 from mrcnn.cli import synthetic
+from mrcnn.cli.arguments import add_config_arguments, fraction
 from mrcnn.cli.configs import apply_setting, check_fits, config_from_weights, load_config
 from mrcnn.cli.convert import add_force_argument, place
 from mrcnn.cli.errors import UsageError
@@ -61,23 +62,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add_logs_argument(parser)
     add("--out", default="out", metavar="DIR", help="folder of the results (default: ./out)")
-    add(
-        "--config",
-        metavar="FILE.py:CLASS",
-        help="or MODULE:CLASS: the Config of the training; without it, it is made from what the "
-        "weight file shows",
-    )
-    add(
-        "--set",
-        action="append",
-        default=[],
-        dest="settings",
-        metavar="NAME=VALUE",
-        help="change one attribute of the Config, such as IMAGE_MAX_DIM=512; may be repeated",
+    add_config_arguments(
+        parser, "the Config of the training; without it, it is made from what the weight file shows"
     )
     add(
         "--min-confidence",
-        type=_fraction,
+        type=fraction,
         metavar="X",
         help="leave out instances with a score below X (0..1); default: the Config's, mostly 0.7",
     )
@@ -237,16 +227,6 @@ def overlay_paths(pictures: Sequence[Path], out: Path) -> list[Path]:
                 "it. Give another folder."
             )
     return overlays
-
-
-def _fraction(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = -1.0
-    if not 0 <= value <= 1:
-        raise argparse.ArgumentTypeError(f"{text} is no number between 0 and 1")
-    return value
 
 
 # -- The detector ---------------------------------------------------------------------------

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from mrcnn import __version__
+from mrcnn.cli.arguments import add_config_arguments, fraction, number
 from mrcnn.cli.configs import apply_setting, check_fits, config_from_weights, load_config
 from mrcnn.cli.data_sets import add_data_arguments, open_part
 from mrcnn.cli.detect import class_names
@@ -66,33 +67,30 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="part of DATA, or all (default: val, or all where DATA has no parts)",
     )
     add_logs_argument(parser)
-    add("--limit", type=_positive, metavar="N", help="only the first N pictures")
+    add("--limit", type=number(int, 1), metavar="N", help="only the first N pictures")
     add("--out", default="evaluation", metavar="DIR", help="default: ./evaluation")
     add(
         "--max-detections",
-        type=_positive,
+        type=number(int, 1),
         metavar="N",
         help="of a picture that count (default: COCO's 100, or the Config's "
         "DETECTION_MAX_INSTANCES where that is more)",
     )
     add(
         "--min-score",
-        type=_fraction,
+        type=fraction,
         default=LEAST_SCORE,
         metavar="S",
         help=f"leave out detections below S (default: {LEAST_SCORE})",
     )
     add(
         "--threshold",
-        type=_fraction,
+        type=fraction,
         metavar="S",
         help="confidence at which instances are counted and drawn (default: the Config's "
         f"DETECTION_MIN_CONFIDENCE; {FOR_RESULTS} with --results)",
     )
-    add("--config", metavar="FILE.py:CLASS", help="as in mrcnn detect")
-    add(
-        "--set", action="append", default=[], dest="settings", metavar="NAME=VALUE", help="likewise"
-    )
+    add_config_arguments(parser, "as in mrcnn detect")
     add("--classes", metavar="NAMES", help="names of the weights' classes, as in mrcnn detect")
 
 
@@ -160,22 +158,6 @@ def _with_weights(args: argparse.Namespace) -> Plan:
 def _named(args: argparse.Namespace, info: WeightsInfo, config: Config) -> bool:
     told = args.classes or info.class_names or args.weights == "balloon"
     return bool(told or len(COCO_NAMES) == config.NUM_CLASSES)
-
-
-def _positive(text: str) -> int:
-    if not text.isdigit() or not int(text):
-        raise argparse.ArgumentTypeError(f"{text} is no whole number from 1 on")
-    return int(text)
-
-
-def _fraction(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = -1.0
-    if not 0 <= value <= 1:
-        raise argparse.ArgumentTypeError(f"{text} is no number between 0 and 1")
-    return value
 
 
 # -- Numbers --------------------------------------------------------------------------------

@@ -12,9 +12,9 @@ import argparse
 import logging
 import os
 import shlex
-from collections.abc import Callable
 from typing import Any
 
+from mrcnn.cli.arguments import add_config_arguments, number
 from mrcnn.cli.data_sets import add_data_arguments
 from mrcnn.cli.errors import UsageError
 from mrcnn.cli.terminal import Progress, plain_warnings, quiet_tensorflow
@@ -55,7 +55,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add(
         "--epochs",
-        type=_positive(int),
+        type=number(int, 1),
         metavar="N",
         help="the number of the last epoch; an epoch shows each picture once (default: what makes "
         "2000 steps, or 6000 for new weights, from 10 to 100)",
@@ -69,7 +69,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add(
         "--learning-rate",
-        type=_positive(float),
+        type=number(float, 0, open_below=True),
         metavar="X",
         help="the highest one, which comes after the warm-up (default: 0.001 to 0.02)",
     )
@@ -82,19 +82,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add("--seed", type=int, metavar="N", help="train the same way each time")
     add("--logs", default="logs", metavar="DIR", help="folder of all runs (default: ./logs)")
-    add(
-        "--config",
-        metavar="FILE.py:CLASS",
-        help="or MODULE:CLASS: a Config; what it sets is taken, the rest is chosen",
-    )
-    add(
-        "--set",
-        action="append",
-        default=[],
-        dest="settings",
-        metavar="NAME=VALUE",
-        help="set one attribute of the Config, such as IMAGE_MAX_DIM=512; may be repeated",
-    )
+    add_config_arguments(parser, "a Config; what it sets is taken, the rest is chosen")
     add("--dry-run", action="store_true", help="check the data, say what would be done, and stop")
 
 
@@ -208,16 +196,3 @@ def _validation(args: argparse.Namespace) -> list[str]:
 def _name(args: argparse.Namespace) -> list[str]:
     """What of --set a resumed run needs: its name. The rest is in the checkpoint."""
     return [setting for setting in args.settings if setting.partition("=")[0].strip() == "NAME"]
-
-
-def _positive(kind: type) -> Callable[[str], Any]:
-    def parse(text: str) -> Any:
-        try:
-            value = kind(text)
-        except ValueError:
-            value = 0
-        if not value > 0:
-            raise argparse.ArgumentTypeError(f"{text} is no positive number")
-        return value
-
-    return parse

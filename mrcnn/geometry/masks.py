@@ -88,7 +88,8 @@ def _bilinear(image: np.ndarray, output_shape: Sequence[int]) -> np.ndarray:
     """
     height, width = output_shape
     (y, down), (x, right) = (
-        _between(size, new_size) for size, new_size in zip(image.shape, (height, width))
+        _between(np.arange(new_size), new_size, size)
+        for size, new_size in zip(image.shape, (height, width))
     )
     extra = (1,) * (image.ndim - 2)
     down, right = down.reshape(-1, 1, *extra), right.reshape(1, -1, *extra)
@@ -108,14 +109,6 @@ def _bilinear(image: np.ndarray, output_shape: Sequence[int]) -> np.ndarray:
     if black is not None:
         result[black] = 0
     return result
-
-
-def _between(size: int, new_size: int) -> tuple[np.ndarray, np.ndarray]:
-    """For each new pixel the old one before its centre, counted from a frame of one pixel, and how
-    far it lies from that one's centre to the next."""
-    centre = (np.arange(new_size) + 0.5) * (size / new_size) - 0.5
-    before = np.floor(centre)
-    return before.astype(int) + 1, centre - before
 
 
 def resize_mask(
@@ -246,17 +239,26 @@ def _pixels_above_half(masks: np.ndarray) -> np.ndarray:
 def _interpolation(positions: np.ndarray, new_size: int, old_size: int) -> np.ndarray:
     """Weights [num_positions, old_size] that interpolate old_size samples at some of new_size.
 
-    Both rows of samples span the same length and lie at the centers of their cells. Beyond the
-    ends the samples are 0, so that the weights there sum to less than 1.
+    Beyond the ends the samples are 0, so that the weights there sum to less than 1.
     """
-    source = (positions + 0.5) * (old_size / new_size) - 0.5  # [num_positions]
-    below = np.floor(source).astype(np.int64)
-    fraction = source - below
+    before, share = _between(positions, new_size, old_size)
     weights = np.zeros((len(positions), old_size + 2))  # one sample of zeros at either end
     index = np.arange(len(positions))
-    weights[index, below + 1] = 1 - fraction
-    weights[index, below + 2] = fraction
+    weights[index, before] = 1 - share
+    weights[index, before + 1] = share
     return weights[:, 1:-1]
+
+
+def _between(positions: np.ndarray, new_size: int, old_size: int) -> tuple[np.ndarray, np.ndarray]:
+    """The two of old_size samples that each of new_size lies between: the index of the first, and
+    how far it is from there to the second, 0..1.
+
+    Both rows of samples span the same length and lie at the centers of their cells. Indices count
+    from a sample beyond the end.
+    """
+    source = (positions + 0.5) * (old_size / new_size) - 0.5  # [num_positions]
+    before = np.floor(source)
+    return before.astype(np.int64) + 1, source - before
 
 
 def _nearest_source(size: int, scale: float) -> np.ndarray:

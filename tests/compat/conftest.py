@@ -67,19 +67,5 @@ def assert_same_detections(ours, theirs):
 
 
 @pytest.fixture
-def eager(monkeypatch):
-    """Training without tracing, which costs ten seconds before the first step."""
-    from mrcnn.run.keras_model import TrainingModel
-
-    compile_graph = TrainingModel.compile
-
-    def compile_eagerly(self, *args, **kwargs):
-        compile_graph(self, *args, **kwargs)
-        self.run_eagerly = True
-
-    monkeypatch.setattr(TrainingModel, "compile", compile_eagerly)
-
-
-@pytest.fixture
 def same():
     return assert_same_detections

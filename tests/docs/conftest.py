@@ -65,17 +65,3 @@ def place(tmp_path, monkeypatch, small_weights):
     (tmp_path / "cells.py").write_text(config)
     monkeypatch.chdir(tmp_path)
     return tmp_path
-
-
-@pytest.fixture
-def eager(monkeypatch):
-    """Training without tracing, which costs ten seconds before the first step."""
-    from mrcnn.run.keras_model import TrainingModel
-
-    compile_graph = TrainingModel.compile
-
-    def compile_eagerly(self, *args, **kwargs):
-        compile_graph(self, *args, **kwargs)
-        self.run_eagerly = True
-
-    monkeypatch.setattr(TrainingModel, "compile", compile_eagerly)
