@@ -61,11 +61,11 @@ def resize(
     output_shape: (height, width) in pixels. Returns float of that size; integers are scaled to
     0..1 unless preserve_range.
     """
+    counted = image.dtype in (np.bool_, np.uint8)  # no NaN to think of
     if image.dtype == bool:
-        image = image.astype(np.float64)
-        preserve_range = True
+        image, preserve_range = image.astype(np.float64), True
     plain = (order, mode, cval, clip, preserve_range, anti_aliasing) == _PLAIN
-    if plain and image.dtype in (np.uint8, np.float64) and len(output_shape) == 2 and image.size:
+    if plain and counted and image.size and len(output_shape) == 2:
         return _bilinear(image, output_shape)
     return skimage.transform.resize(
         image,
