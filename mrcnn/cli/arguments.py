@@ -8,6 +8,11 @@ from typing import Any
 def add_config_arguments(parser: argparse.ArgumentParser, config_is: str) -> None:
     """--config and --set. config_is: the end of --config's help, what that Config is for."""
     parser.add_argument("--config", metavar="FILE.py:CLASS", help=f"or MODULE:CLASS: {config_is}")
+    add_set_argument(parser)
+
+
+def add_set_argument(parser: argparse.ArgumentParser) -> None:
+    """--set, as `args.settings`; `mrcnn.cli.configs.apply_setting` takes each of them."""
     parser.add_argument(
         "--set",
         action="append",

@@ -34,6 +34,7 @@ from mrcnn.cli.terminal import Progress, quiet_tensorflow
 with quiet_tensorflow():
     from mrcnn import model as modellib
 from mrcnn import utils
+from mrcnn.cli.arguments import add_set_argument
 from mrcnn.cli.configs import apply_setting, config_from_weights
 from mrcnn.cli.errors import UsageError
 from mrcnn.config import Config, ConfigError
@@ -345,14 +346,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     add("--layers", default="heads", help="which to train: heads (default), 5+, 4+, 3+ or all")
     add("--image", metavar="PATH|URL", help="picture to splash")
     add("--video", metavar="PATH|URL", help='video to splash; needs pip install "mask-rcnn[video]"')
-    add(
-        "--set",
-        action="append",
-        default=[],
-        dest="settings",
-        metavar="NAME=VALUE",
-        help="change one attribute of the Config, such as IMAGE_MAX_DIM=512; may be repeated",
-    )
+    add_set_argument(parser)
     args = parser.parse_args(arguments)
     if args.command == "train" and not args.dataset:
         parser.error("train needs --dataset")

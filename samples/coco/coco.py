@@ -38,6 +38,7 @@ from mrcnn.cli.terminal import quiet_tensorflow
 with quiet_tensorflow():
     from mrcnn import model as modellib
 from mrcnn import utils
+from mrcnn.cli.arguments import add_set_argument
 from mrcnn.cli.configs import apply_setting
 from mrcnn.cli.errors import UsageError
 from mrcnn.config import Config
@@ -441,14 +442,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         metavar=("HEADS", "4+", "ALL"),
         help="the last epoch of each stage of training (default 40 120 160)",
     )
-    parser.add_argument(
-        "--set",
-        action="append",
-        default=[],
-        dest="settings",
-        metavar="NAME=VALUE",
-        help="change one attribute of the config, such as IMAGE_MAX_DIM=512; may be repeated",
-    )
+    add_set_argument(parser)
     parser.add_argument(
         "--download",
         nargs="?",  # old command lines say `--download True`
