@@ -10,6 +10,8 @@ Shapes in this room (A: anchors per cell, N: anchors of a level, or of all level
 import keras
 from keras import layers as KL
 
+from mrcnn.nn.layers import SparselyTaughtConv2D
+
 
 def rpn_graph(
     feature_map: keras.KerasTensor,
@@ -21,7 +23,8 @@ def rpn_graph(
 
     channels: of the shared convolution, `config.RPN_CONV_CHANNELS`.
     """
-    shared = KL.Conv2D(
+    # The losses read RPN_TRAIN_ANCHORS_PER_IMAGE anchors of all that there are.
+    shared = SparselyTaughtConv2D(
         channels,
         (3, 3),
         padding="same",

@@ -10,7 +10,7 @@ import tensorflow as tf
 from mrcnn.data.images import compose_image_meta
 from mrcnn.nn.anchors import Anchors
 from mrcnn.nn.detection import DetectionLayer, PadInstances, RealDetections
-from mrcnn.nn.layers import BatchNorm, NormBoxes, RoiWise
+from mrcnn.nn.layers import BatchNorm, NormBoxes, RoiWise, SparselyTaughtConv2D, WholeConv2D
 from mrcnn.nn.losses import Loss
 from mrcnn.nn.proposals import ProposalLayer, ProposalStep
 from mrcnn.nn.roi_align import PyramidROIAlign
@@ -51,6 +51,11 @@ SCORES[:, 4:] = 0  # four detections, then padding
 # Name, a function that makes the layer, its inputs.
 LAYERS = {
     "BatchNorm": (lambda: BatchNorm(train_bn=False, epsilon=0.01), noise(2, 4, 4, 3)),
+    "WholeConv2D": (lambda: WholeConv2D(5, (7, 6), activation="relu"), noise(4, 7, 6, 3)),
+    "SparselyTaughtConv2D": (
+        lambda: SparselyTaughtConv2D(5, 3, strides=2, padding="same", activation="relu"),
+        noise(2, 7, 6, 3),
+    ),
     "RoiWise-Conv2D": (lambda: RoiWise(keras.layers.Conv2D(5, 3)), noise(2, 6, 7, 7, 3)),
     "RoiWise-BatchNorm": (lambda: RoiWise(BatchNorm(False)), noise(2, 6, 7, 7, 3)),
     "RoiWise-Conv2DTranspose": (
@@ -94,7 +99,8 @@ LAYERS = {
         [MASKS, CLASS_IDS, probabilities(2, 5, 6, 6, 3)],
     ),
 }
-GEOMETRY = [name for name in LAYERS if not name.startswith(("BatchNorm", "RoiWise"))]
+UNDER_A_POLICY = ("BatchNorm", "RoiWise", "WholeConv2D", "SparselyTaughtConv2D")
+GEOMETRY = [name for name in LAYERS if not name.startswith(UNDER_A_POLICY)]
 
 
 def tensors(inputs):
@@ -212,3 +218,66 @@ def test_real_detections_and_padding_undo_each_other():
     assert real.shape == (2, 4, 4)
     np.testing.assert_array_equal(PadInstances(7)(real), SCORES[..., :4])
     assert RealDetections()(0 * SCORES).shape == (2, 1, 4)
+
+
+def taught(layer, x, upstream):
+    """[output, gradients of x, kernel and bias] in training, given the output's gradient."""
+    with tf.GradientTape() as tape:
+        tape.watch(x)
+        y = layer(x, training=True)
+    return [y, *tape.gradient(y, [x, layer.kernel, layer.bias], upstream)]
+
+
+@pytest.mark.parametrize("share", [0.0, 0.02, 0.2, 1.0], ids=lambda share: f"{share:.0%} taught")
+@pytest.mark.parametrize("strides", [1, 2])
+@pytest.mark.parametrize("size", [(16, 16), (13, 18), (1, 2)])
+@pytest.mark.parametrize("activation", [None, "relu"])
+def test_sparsely_taught_equals_keras(share, strides, size, activation):
+    """1e-5 of each tensor's largest value: the same sums in another order."""
+    options = {"strides": strides, "padding": "same", "activation": activation}
+    ours, theirs = SparselyTaughtConv2D(8, 3, **options), keras.layers.Conv2D(8, 3, **options)
+    x = tf.constant(noise(3, *size, 5))
+    ours(x), theirs(x)
+    theirs.set_weights([noise(3, 3, 5, 8), noise(8)])
+    ours.set_weights(theirs.get_weights())
+    shape = theirs(x).shape
+    upstream = tf.constant(noise(*shape) * (RNG.random(shape[:3]) < share)[..., None])
+    upstream = tf.cast(upstream, tf.float32)
+    for training in (taught, tf.function(taught)):
+        for got, expected in zip(training(ours, x, upstream), taught(theirs, x, upstream)):
+            expected = expected.numpy()
+            most = max(np.abs(expected).max(), 1e-6)
+            np.testing.assert_allclose(got, expected, rtol=0, atol=1e-5 * most)
+
+
+def test_sparsely_taught_reads_nothing_else():
+    """What is infinite far away would turn a sum over all cells into NaN."""
+    layer = SparselyTaughtConv2D(4, 3, padding="same")
+    x = noise(1, 20, 20, 3)
+    layer(x)
+    upstream = np.zeros((1, 20, 20, 4), np.float32)
+    upstream[0, 5, 5] = 1
+    gradient = taught(layer, tf.constant(x), tf.constant(upstream))[2]
+    x[0, 15:] = np.inf
+    far = taught(layer, tf.constant(x), tf.constant(upstream))[2]
+    np.testing.assert_array_equal(far, gradient)
+
+
+def test_sparsely_taught_in_the_rpn():
+    """Once for each level, under the name of the weight files."""
+    from mrcnn.nn.rpn import build_rpn_model
+
+    layer = build_rpn_model(1, 3, 16).get_layer("rpn_conv_shared")
+    assert isinstance(layer, SparselyTaughtConv2D)
+
+
+@pytest.mark.parametrize("size", [(7, 7), (1, 1)])
+def test_whole_conv_equals_keras(size):
+    """1e-5: sums of up to 147 products, in another order."""
+    ours, theirs = WholeConv2D(8, size), keras.layers.Conv2D(8, size)
+    x = tf.constant(noise(6, *size, 3))
+    ours(x), theirs(x)
+    ours.set_weights(theirs.get_weights())
+    upstream = tf.constant(noise(6, 1, 1, 8))
+    for got, expected in zip(taught(ours, x, upstream), taught(theirs, x, upstream)):
+        np.testing.assert_allclose(got, expected, rtol=1e-5, atol=1e-5)
