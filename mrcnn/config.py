@@ -21,6 +21,7 @@ import numpy as np
 RESIZE_MODES = ("none", "square", "pad64", "crop")
 BACKBONES = ("resnet18_half", "resnet18", "resnet50", "resnet101")
 SCHEDULES = ("constant", "cosine", "step")
+PRECISIONS = {False: None, True: "mixed_float16", "bfloat16": "mixed_bfloat16"}  # Keras's policy
 
 
 class ConfigError(ValueError):
@@ -124,7 +125,7 @@ class Config:
     LEARNING_RATE_SCHEDULE = "constant"  # constant | cosine (to 0) | step (a tenth at 2/3, 8/9)
     WARMUP_STEPS = 0  # batches over which the learning rate grows from 0
     ACCUMULATE_GRADIENTS = 1  # batches added up before the weights move
-    MIXED_PRECISION = False  # True: float16 convolutions; for GPUs
+    MIXED_PRECISION = False  # convolutions in float16 (True, for GPUs) or in "bfloat16"
     KEEP_CHECKPOINTS = 0  # only the newest so many stay on disk; 0: all
     SAVE_BEST_ONLY = False  # True: keep only the checkpoint with the lowest validation loss
     EARLY_STOPPING_PATIENCE = 0  # stop after so many epochs without a lower one; 0: never
@@ -261,6 +262,11 @@ def _input_mistakes(config: Config) -> list[str]:
             f"{', '.join(RESIZE_MODES)}."
         )
         return mistakes
+    if config.MIXED_PRECISION not in tuple(PRECISIONS):
+        mistakes.append(
+            f"MIXED_PRECISION is {config.MIXED_PRECISION!r}: it must be False, True (float16) or "
+            '"bfloat16".'
+        )
     shape = np.asarray(config.IMAGE_SHAPE)
     source = "IMAGE_MIN_DIM" if config.IMAGE_RESIZE_MODE == "crop" else "IMAGE_MAX_DIM"
     for side in dict.fromkeys(shape[:2].tolist()):

@@ -24,7 +24,7 @@ import numpy as np
 import tensorflow as tf
 from keras import layers as KL
 
-from mrcnn.config import Config
+from mrcnn.config import PRECISIONS, Config
 from mrcnn.data.dataset import Dataset
 from mrcnn.data.generator import DataGenerator, data_generator
 from mrcnn.data.images import (
@@ -131,8 +131,8 @@ class MaskRCNN:
     def build(self, mode: str, config: Config) -> KerasModel:
         """Wire the graph for one mode."""
         policy = keras.config.dtype_policy()
-        if config.MIXED_PRECISION:
-            keras.config.set_dtype_policy("mixed_float16")
+        if mixed := PRECISIONS[config.MIXED_PRECISION]:
+            keras.config.set_dtype_policy(mixed)
         try:
             return build_inference(config) if mode == "inference" else build_training(config)
         finally:

@@ -330,6 +330,10 @@ def test_class_names(tmp_path):
         ("RPN_ANCHOR_SCALES=[8, 16, 32, 64, 128]", (8, 16, 32, 64, 128)),
         ("IMAGE_MIN_DIM=None", None),
         ("USE_MINI_MASK=False", False),
+        ("MIXED_PRECISION=True", True),
+        ("MIXED_PRECISION=bfloat16", "bfloat16"),
+        ("SEED=7", 7),
+        ("SEED=None", None),
     ],
 )
 def test_set(setting, value):

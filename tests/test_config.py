@@ -44,6 +44,7 @@ MISTAKES = [
     ({"RPN_ANCHOR_STRIDE": 0}, "RPN_ANCHOR_STRIDE is 0"),
     ({"POST_NMS_ROIS_INFERENCE": None}, "POST_NMS_ROIS_INFERENCE is None"),
     ({"DETECTION_MAX_INSTANCES": 0}, "DETECTION_MAX_INSTANCES is 0"),
+    ({"MIXED_PRECISION": ["float16"]}, "MIXED_PRECISION is .'float16'.*False, True .*bfloat16"),
     ({"RPN_NMS_THRESHOLD": 70}, "RPN_NMS_THRESHOLD is 70: it must lie between 0 and 1"),
     ({"DETECTION_NMS_THRESHOLD": -0.1}, "DETECTION_NMS_THRESHOLD is -0.1"),
     ({"BBOX_STD_DEV": [0.1, 0.1]}, "BBOX_STD_DEV is .*four positive numbers"),

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from mrcnn.cli.errors import UsageError
-from mrcnn.config import Config, hyper_parameter_names
+from mrcnn.config import PRECISIONS, Config, hyper_parameter_names
 from mrcnn.weights.inspection import PARTS, WeightsInfo
 
 # -- From the weights -----------------------------------------------------------------------
@@ -198,12 +198,16 @@ def apply_setting(config: Config, setting: str) -> None:
 def _of_kind(config: Config, name: str, value: Any, setting: str) -> Any:
     # What the package ships says the kind: a user's BACKBONE may be a function.
     default = getattr(Config, name, getattr(config, name))
-    if value is None and name in _MAY_BE_NONE:
+    if value is None and (default is None or name in _MAY_BE_NONE):
         return None
     if name == "COMPUTE_BACKBONE_SHAPE" or callable(default):
         raise UsageError(f"--set {setting}: {name} is a function; write it into a --config file.")
-    if isinstance(default, bool):
+    if name == "MIXED_PRECISION":
+        wanted, fits = "False, True or bfloat16", value in tuple(PRECISIONS)
+    elif isinstance(default, bool):
         wanted, fits = "True or False", isinstance(value, bool)
+    elif default is None:
+        wanted, fits = "a whole number", isinstance(value, int) and not isinstance(value, bool)
     elif isinstance(default, (int, float, np.number)):
         wanted, fits = "a number", _is_number(value)
     elif isinstance(default, (list, tuple, np.ndarray)):

@@ -68,6 +68,7 @@ VARIANTS = {
     "batch norm as Keras has it": {"TRAIN_BN": None},
     "batch norm of the batch": {"TRAIN_BN": True},
     "float16 convolutions": {"MIXED_PRECISION": True},
+    "bfloat16 convolutions": {"MIXED_PRECISION": "bfloat16"},
     "few proposals": {"POST_NMS_ROIS_INFERENCE": 3, "DETECTION_MAX_INSTANCES": 50},
 }
 BACKBONES = {
