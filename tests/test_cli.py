@@ -13,9 +13,11 @@ from PIL import Image
 from pycocotools.coco import COCO
 
 from mrcnn.cli import detect, main, synthetic
-from mrcnn.cli.configs import apply_setting, load_config
+from mrcnn.cli.configs import apply_setting, config_from_weights, load_config
 from mrcnn.cli.errors import UsageError
 from mrcnn.config import Config
+from mrcnn.weights.inspection import inspect_weights
+from mrcnn.weights.writing import write_weights
 
 ROOT = Path(__file__).parents[1]
 
@@ -341,6 +343,16 @@ def test_set(setting, value):
     apply_setting(config, setting)
     found = getattr(config, setting.split("=")[0].strip())
     assert found == value and type(found) is type(value)
+
+
+def test_a_config_from_weights_leaves_out_what_belongs_to_the_training_and_its_machine(tmp_path):
+    said = {"MIXED_PRECISION": True, "IMAGES_PER_GPU": 8, "IMAGE_RESIZE_MODE": "crop", "NAME": "x"}
+    path = tmp_path / "cells.h5"
+    tensors = [("mrcnn_class_logits/kernel:0", np.zeros((4, 3)))]
+    write_weights(path, [("mrcnn_class_logits", tensors)], {"config": said})
+    config = config_from_weights(inspect_weights(path))
+    kept = config.NAME, config.NUM_CLASSES, config.IMAGES_PER_GPU, config.MIXED_PRECISION
+    assert kept == ("x", 3, 1, False) and config.IMAGE_RESIZE_MODE == "pad64"
 
 
 def test_set_makes_an_array_of_the_mean_pixel():

@@ -29,6 +29,7 @@ def config_from_weights(info: WeightsInfo) -> Config:
     known = hyper_parameter_names()
     shown = {name: value for name, value in info.config_attributes().items() if name in known}
     shown |= {"NAME": shown.get("NAME") or info.path.stem, "IMAGES_PER_GPU": 1, "GPU_COUNT": 1}
+    shown.pop("MIXED_PRECISION", None)  # was good on the machine that trained
     if shown.get("IMAGE_RESIZE_MODE") == "crop":
         shown["IMAGE_RESIZE_MODE"] = "pad64"  # trained on pieces, but whole pictures are wanted
     return type("FileConfig", (Config,), shown)()
