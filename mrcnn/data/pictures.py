@@ -146,7 +146,7 @@ def _to_array(path: Path, picture: Image.Image) -> np.ndarray:
             f"{path} has {_bits(picture)} bits for each colour: convert it to 8 bits first, with "
             "the range of brightness that you need."
         )
-    picture = ImageOps.exif_transpose(picture)
+    ImageOps.exif_transpose(picture, in_place=True)  # else it copies every picture
     if picture.mode not in _AS_THEY_ARE and not picture.mode.startswith("I;16"):
         grey = picture.mode in ("1", "LA", "La")
         picture = picture.convert("L" if grey else "RGB")
