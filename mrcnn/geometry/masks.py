@@ -6,6 +6,7 @@ soft mask: float [mask_height, mask_width] of 0..1, what the mask head predicts 
 boxes:     int [num_instances, (y1, x1, y2, x2)] in pixels
 """
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -39,6 +40,8 @@ def compute_overlaps_masks(masks1: np.ndarray, masks2: np.ndarray) -> np.ndarray
     union = area1[:, np.newaxis] + area2 - intersection
     return (intersection / np.maximum(union, 1)).astype(np.float32)
 
+
+_VALUES_AT_ONCE = 1 << 15  # of a resized picture: 256 kB in float64
 
 # order, mode, cval, clip, preserve_range, anti_aliasing: what pictures and masks are resized with.
 _PLAIN = (1, "constant", 0, True, True, False)
@@ -81,34 +84,39 @@ def resize(
 
 
 def _bilinear(image: np.ndarray, output_shape: Sequence[int]) -> np.ndarray:
-    """`skimage.transform.resize` with the values of _PLAIN, to the last bit, five times as fast.
+    """`skimage.transform.resize` with the values of _PLAIN, to the last bit, many times as fast.
 
     That calls scipy's zoom, which goes through a general loop for every pixel and channel. A test
-    holds the two equal.
+    holds the two equal. Here whole rows are worked on, so many at a time that they stay in a
+    processor's own memory.
     """
     height, width = output_shape
+    depth = math.prod(image.shape[2:])
     (y, down), (x, right) = (
         _between(np.arange(new_size), new_size, size)
         for size, new_size in zip(image.shape, (height, width))
     )
-    extra = (1,) * (image.ndim - 2)
-    down, right = down.reshape(-1, 1, *extra), right.reshape(1, -1, *extra)
-    framed = np.zeros((image.shape[0] + 2, image.shape[1] + 2, *image.shape[2:]))
-    framed[1:-1, 1:-1] = image  # beyond the border lies black
-    result = np.zeros((height, width, *image.shape[2:]))
-    # As scipy's: the last share is what the others leave of 1, which may differ in the last bit.
-    for rows, share_y in ((framed[y], 1 - down), (framed[y + 1], 1 - (1 - down))):
-        for step, share_x in ((0, 1 - right), (1, 1 - (1 - right))):
-            part = np.take(rows, x + step, axis=1)
-            part *= share_y
-            part *= share_x
-            result += part
+    framed = np.zeros((image.shape[0] + 2, (image.shape[1] + 2) * depth), np.uint8)
+    framed[1:-1, depth:-depth] = image.reshape(len(image), -1)  # beyond the border lies black
+    columns = (x[:, None] * depth + np.arange(depth)).ravel()  # [width * depth]
+    down, right = down[:, None], right.repeat(depth)
     low, high = image.min(), image.max()
-    black = None if low <= 0 <= high else result == 0
-    np.clip(result, low, high, out=result)
-    if black is not None:
-        result[black] = 0
-    return result
+    result = np.empty((height, width * depth))
+    step = max(1, _VALUES_AT_ONCE // max(result.shape[1], framed.shape[1]))
+    for start in range(0, height, step):
+        out, above, share = (a[start : start + step] for a in (result, y, down))
+        # As scipy's: the last share is what the others leave of 1, which may differ in the last
+        # bit, and the four parts are added in this order.
+        upper, lower = framed[above] * (1 - share), framed[above + 1] * (1 - (1 - share))
+        np.multiply(np.take(upper, columns, axis=1), 1 - right, out=out)
+        out += np.take(upper, columns + depth, axis=1) * (1 - (1 - right))
+        out += np.take(lower, columns, axis=1) * (1 - right)
+        out += np.take(lower, columns + depth, axis=1) * (1 - (1 - right))
+        black = None if low <= 0 <= high else out == 0
+        np.clip(out, low, high, out=out)
+        if black is not None:
+            out[black] = 0
+    return result.reshape(height, width, *image.shape[2:])
 
 
 def resize_mask(
