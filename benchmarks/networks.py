@@ -33,20 +33,32 @@ def fix_threads(threads: int) -> None:
     tf.config.threading.set_inter_op_parallelism_threads(threads)
 
 
-def build(mode: str, **settings: Any) -> MaskRCNN:
-    """A MaskRCNN of a Config with these settings, and busy weights."""
+def build(mode: str, weights: str | None = None, **settings: Any) -> MaskRCNN:
+    """A MaskRCNN of a Config with these settings, and busy weights.
+
+    weights: a file that such a model saved, to read instead of making the weights up.
+    """
     config = type("BenchmarkConfig", (Config,), {"NAME": "benchmark", **settings})()
     model = MaskRCNN(mode, config, tempfile.gettempdir())  # nothing is written there
-    _fill(model.keras_model, NO_BACKGROUND if mode == "inference" else 0.0)
+    if weights:
+        model.load_weights(weights)
+    else:
+        _fill(model.keras_model, NO_BACKGROUND if mode == "inference" else 0.0)
     return model
 
 
 def detector(
-    backbone: str, side: int, batch: int, proposals: int = 1000, instances: int = 100
+    backbone: str,
+    side: int,
+    batch: int,
+    proposals: int = 1000,
+    instances: int = 100,
+    weights: str | None = None,
 ) -> MaskRCNN:
     """A network of 81 classes that fills every place for proposals and detections."""
     return build(
         "inference",
+        weights,
         BACKBONE=backbone,
         NUM_CLASSES=81,
         IMAGES_PER_GPU=batch,
