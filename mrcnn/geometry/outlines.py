@@ -180,6 +180,8 @@ def outline(
         polygon = _strung_together(candidate)
         if mask_iou(polygon_mask(polygon, crop.shape), crop) >= min_iou:
             break
+    if len(polygon) > sum(map(len, loops)):  # longer cuts may need more points than were saved
+        polygon = min(polygon, _strung_together(loops), key=len)
     return polygon + origin
 
 
