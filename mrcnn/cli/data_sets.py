@@ -16,7 +16,8 @@ import numpy as np
 from mrcnn.cli.errors import UsageError
 from mrcnn.cli.terminal import counted
 from mrcnn.data import formats
-from mrcnn.data.dataset import Dataset
+from mrcnn.data.dataset import Dataset, mask_crops
+from mrcnn.geometry.crops import MaskCrops
 
 VALIDATION_SHARE = 0.2  # of the pictures, where nobody has said which are for validation
 
@@ -146,11 +147,19 @@ class View(Dataset):
     def load_mask(self, image_id: int) -> tuple[np.ndarray, np.ndarray]:
         """bool [height, width, instances], int32 [instances] in the numbers of this view."""
         masks, class_ids = self._whole.load_mask(self._kept[image_id])
-        return masks, np.sign(class_ids) * self._number[np.abs(class_ids)]
+        return masks, self._renumbered(class_ids)
+
+    def load_mask_crops(self, image_id: int) -> tuple[MaskCrops, np.ndarray] | None:
+        """The same, each mask cut to its box."""
+        found = mask_crops(self._whole, self._kept[image_id])
+        return found and (found[0], self._renumbered(found[1]))
 
     def image_reference(self, image_id: int) -> str:
         """As the whole set gives it."""
         return self._whole.image_reference(self._kept[image_id])
+
+    def _renumbered(self, class_ids: np.ndarray) -> np.ndarray:
+        return np.sign(class_ids) * self._number[np.abs(class_ids)]
 
 
 def is_called(part: str, which: str) -> bool:

@@ -16,7 +16,8 @@ from mrcnn.cli.data_sets import add_data_arguments, is_called, open_part, with_c
 from mrcnn.cli.errors import UsageError
 from mrcnn.cli.terminal import counted
 from mrcnn.data import formats
-from mrcnn.data.dataset import Dataset
+from mrcnn.data.dataset import Dataset, mask_crops
+from mrcnn.geometry.crops import MaskCrops
 
 WHOLE = "all"  # what a set without parts is called
 
@@ -137,6 +138,10 @@ class Joined(Dataset):
         """bool [height, width, instances], int32 [instances] in the numbers that all share."""
         dataset, own_id = self._rows[image_id]
         return dataset.load_mask(own_id)
+
+    def load_mask_crops(self, image_id: int) -> tuple[MaskCrops, np.ndarray] | None:
+        """The same, each mask cut to its box."""
+        return mask_crops(*self._rows[image_id])
 
     def image_reference(self, image_id: int) -> str:
         """As its own set gives it."""

@@ -19,7 +19,10 @@ from typing import Any
 import numpy as np
 from skimage.filters import gaussian
 
+from mrcnn.geometry.crops import MaskCrops
+
 Transform = Callable[[np.ndarray, np.ndarray, np.random.Generator], tuple[np.ndarray, np.ndarray]]
+Masks = np.ndarray | MaskCrops
 
 # imgaug's augmenters that move pixels and leave their values: safe for a mask.
 MASK_AUGMENTERS = (
@@ -33,6 +36,21 @@ MASK_AUGMENTERS = (
     "Affine",
     "PiecewiseAffine",
 )
+
+
+class OwnTransform:
+    """A transform of this file: it moves masks that are cut to their boxes as it moves full ones.
+
+    A user's function gets full masks, always; so it is by this type that ours are known.
+    """
+
+    def __init__(self, function: Transform) -> None:
+        self.function = function
+
+    def __call__(
+        self, image: np.ndarray, mask: Masks, rng: np.random.Generator
+    ) -> tuple[np.ndarray, Masks]:
+        return self.function(image, mask, rng)
 
 
 class Compose:
@@ -68,22 +86,23 @@ class SomeOf:
 
 def flip_left_right(probability: float = 0.5) -> Transform:
     """Mirror the picture."""
-    return _sometimes(probability, lambda x: x[:, ::-1])
+    return _sometimes(probability, lambda x: flip(x, 1))
 
 
 def flip_up_down(probability: float = 0.5) -> Transform:
     """Turn the picture upside down; right for cells and roofs, not for people."""
-    return _sometimes(probability, lambda x: x[::-1])
+    return _sometimes(probability, lambda x: flip(x, 0))
 
 
 def turn() -> Transform:
     """Turn by 0, 90, 180 or 270 degrees; a picture that isn't square by 0 or 180."""
 
+    @OwnTransform
     def transform(image, mask, rng):
         quarters = rng.integers(4)
         if image.shape[0] != image.shape[1]:
             quarters -= quarters % 2
-        return np.rot90(image, quarters), np.rot90(mask, quarters)
+        return np.rot90(image, quarters), _turned(mask, quarters)
 
     return transform
 
@@ -95,6 +114,7 @@ def scale_and_shift(scale: tuple[float, float] = (0.8, 1.25), shift: float = 0.1
     of the picture's side.
     """
 
+    @OwnTransform
     def transform(image, mask, rng):
         zoom = np.exp(rng.uniform(np.log(scale[0]), np.log(scale[1])))
         positions = []
@@ -133,15 +153,20 @@ def noise(most: float = 8.0) -> Transform:
 
 
 def augment(
-    image: np.ndarray, mask: np.ndarray, augmentation: Any, rng: np.random.Generator
-) -> tuple[np.ndarray, np.ndarray]:
+    image: np.ndarray, mask: Masks, augmentation: Any, rng: np.random.Generator
+) -> tuple[np.ndarray, Masks]:
     """Apply an augmentation of any of the three kinds: ours, imgaug's, albumentations'.
 
+    mask: in full, or cut to boxes, and so it comes back. Only transforms of this file take masks
+        that are cut; for any other they are made in full meanwhile.
     Geometric operations reach the masks, others the picture alone. With imgaug that is decided by
     the augmenter's name (MASK_AUGMENTERS).
     Raises ValueError where picture or masks come back in another size, TypeError for an
     augmentation of an unknown kind.
     """
+    if isinstance(mask, MaskCrops) and not knows_crops(augmentation):
+        augmented, moved = augment(image, mask.full(), augmentation, rng)
+        return augmented, MaskCrops.from_masks(moved)
     if hasattr(augmentation, "to_deterministic"):
         augmented, moved = _imgaug(image, mask, augmentation)
     elif type(augmentation).__module__.partition(".")[0].startswith("albumentations"):
@@ -160,10 +185,30 @@ def augment(
             f"masks from {mask.shape} to {moved.shape}: it must keep the size (in imgaug, "
             "keep_size=True)."
         )
-    return np.ascontiguousarray(augmented), np.ascontiguousarray(moved).astype(bool)
+    augmented = np.ascontiguousarray(augmented)
+    if isinstance(moved, MaskCrops):
+        return augmented, moved
+    return augmented, np.ascontiguousarray(moved).astype(bool)
 
 
-def _sometimes(probability: float, change: Callable[[np.ndarray], np.ndarray]) -> Transform:
+def knows_crops(augmentation: Any) -> bool:
+    """Whether an augmentation takes masks that are cut to their boxes: ours do."""
+    if type(augmentation) in (Compose, SomeOf):  # a subclass may look at masks itself
+        return all(map(knows_crops, augmentation.transforms))
+    return type(augmentation) is OwnTransform
+
+
+def flip(x: Masks, axis: int) -> Masks:
+    """A picture or masks turned upside down (axis 0) or mirrored (axis 1)."""
+    return x.flip(axis) if isinstance(x, MaskCrops) else np.flip(x, axis)
+
+
+def _turned(mask: Masks, quarters: int) -> Masks:
+    return mask.rot90(quarters) if isinstance(mask, MaskCrops) else np.rot90(mask, quarters)
+
+
+def _sometimes(probability: float, change: Callable[[Masks], Masks]) -> Transform:
+    @OwnTransform
     def transform(image, mask, rng):
         if rng.random() < probability:
             return change(image), change(mask)
@@ -173,6 +218,7 @@ def _sometimes(probability: float, change: Callable[[np.ndarray], np.ndarray]) -
 
 
 def _on_values(change: Callable[[np.ndarray, np.random.Generator], np.ndarray]) -> Transform:
+    @OwnTransform
     def transform(image, mask, rng):
         changed = change(image.astype(np.float32), rng)
         return np.clip(changed, 0, 255).astype(image.dtype), mask
@@ -194,8 +240,10 @@ def _weights(positions: np.ndarray, size: int) -> np.ndarray:
     return np.maximum(1 - distance, 0).astype(np.float32)
 
 
-def _sample_nearest(mask: np.ndarray, ys: np.ndarray, xs: np.ndarray) -> np.ndarray:
+def _sample_nearest(mask: Masks, ys: np.ndarray, xs: np.ndarray) -> Masks:
     rows, columns = np.rint(ys).astype(int), np.rint(xs).astype(int)
+    if isinstance(mask, MaskCrops):
+        return mask.take(rows, columns)
     moved = mask[rows.clip(0, len(mask) - 1)][:, columns.clip(0, mask.shape[1] - 1)]
     moved[(rows < 0) | (rows >= mask.shape[0])] = False
     moved[:, (columns < 0) | (columns >= mask.shape[1])] = False

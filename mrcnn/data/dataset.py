@@ -12,6 +12,8 @@ import numpy as np
 import skimage.color
 import skimage.io
 
+from mrcnn.geometry.crops import MaskCrops
+
 logger = logging.getLogger(__name__)
 
 
@@ -31,6 +33,9 @@ class Dataset:
         dataset = Balloons()
         dataset.load_balloons("train")
         dataset.prepare()
+
+    Who has outlines, run-lengths or masks in pieces may override `load_mask_crops` instead:
+    training then takes less memory and time.
 
     Several sources may live in one dataset; a picture then trains only the classes its own
     source labels.
@@ -159,14 +164,50 @@ class Dataset:
         """Masks and class ids of a picture's instances; override it.
 
         Returns mask: bool [height, width, num_instances]; class_ids: int32 [num_instances].
-        This one has no instances to give: mask [0, 0, 0], class_ids [0].
+        This one gives those of `load_mask_crops`, if that was overridden. Otherwise it has no
+        instances to give: mask [0, 0, 0], class_ids [0].
         """
+        found = self.load_mask_crops(image_id)
+        if found is not None:
+            crops, class_ids = found
+            return crops.full(planes=True), np.asarray(class_ids, np.int32)
         logger.warning(
             "%s has no load_mask of its own: picture %s comes without instances.",
             type(self).__name__,
             image_id,
         )
         return np.zeros((0, 0, 0), bool), np.zeros(0, np.int32)
+
+    def load_mask_crops(self, image_id: int) -> tuple[MaskCrops, np.ndarray] | None:
+        """Masks and class ids of a picture's instances, each mask cut to its box.
+
+        Override it in place of `load_mask`, or beside it, where masks needn't be made in full:
+        training with mini masks asks for these first.
+
+            def load_mask_crops(self, image_id):
+                info = self.image_info[image_id]
+                # boxes: [instances, (y1, x1, y2, x2)] in pixels; pieces: bool [y2 - y1, x2 - x1]
+                return MaskCrops((info["height"], info["width"]), boxes, pieces), class_ids
+
+        Returns MaskCrops (of mrcnn.geometry.crops) and class_ids int32 [num_instances], the same
+        instances as load_mask in the same order; or None, as this one does: load_mask is asked.
+        Where a subclass overrides load_mask alone, that counts: see `mask_crops`.
+        """
+        return None
+
+
+def mask_crops(dataset: Dataset, image_id: int) -> tuple[MaskCrops, np.ndarray] | None:
+    """What the dataset's `load_mask_crops` returns, if it speaks for its `load_mask`; else None.
+
+    It does unless load_mask was overridden later, in a subclass or on the object, by someone who
+    may not know of crops: their masks are then meant.
+    """
+    for names in (getattr(dataset, "__dict__", {}), *map(vars, type(dataset).__mro__)):
+        if "load_mask_crops" in names:
+            return dataset.load_mask_crops(image_id)
+        if "load_mask" in names:
+            return None
+    return None
 
 
 def _numbers_by_source(infos: list[dict[str, Any]]) -> dict[str, int]:

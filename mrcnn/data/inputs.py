@@ -4,6 +4,7 @@ image:     [height, width, channels] of the network's size
 gt_boxes:  int32 [num_instances, (y1, x1, y2, x2)] in pixels of that picture
 class_ids: int32 [num_instances]; a negative one marks a crowd (COCO): a box around many
 mask:      bool [height, width, num_instances], or mini masks [mini_height, mini_width, ..]
+crops:     the full masks cut to their boxes, which is all that mini masks are made from
 """
 
 import random
@@ -15,10 +16,12 @@ import numpy as np
 
 from mrcnn.config import Config
 from mrcnn.data.augment import augment as apply_augmentation
-from mrcnn.data.dataset import Dataset
+from mrcnn.data.augment import flip, knows_crops
+from mrcnn.data.dataset import Dataset, mask_crops
 from mrcnn.data.images import compose_image_meta, resize_image
 from mrcnn.geometry.boxes import box_deltas, extract_bboxes, touching_overlaps
-from mrcnn.geometry.masks import minimize_mask, resize_mask
+from mrcnn.geometry.crops import MaskCrops
+from mrcnn.geometry.masks import resize_mask
 
 
 def load_image_gt(
@@ -53,7 +56,11 @@ def load_image_gt(
     """
     dice = random if rng is None else random.Random(int(rng.integers(2**63)))
     image = dataset.load_image(image_id)
-    mask, class_ids = load_mask(dataset, image_id, image.shape)
+    # Mini masks need no full ones, unless somebody else's augmentation does.
+    loaded = load_mask_crops(dataset, image_id, image.shape) if use_mini_mask else None
+    mask, class_ids = loaded or load_mask(dataset, image_id, image.shape)
+    if use_mini_mask and (not augmentation or knows_crops(augmentation)):
+        mask = MaskCrops.from_masks(mask)
     original_shape = image.shape
     image, window, scale, padding, crop = resize_image(
         image,
@@ -63,24 +70,30 @@ def load_image_gt(
         mode=config.IMAGE_RESIZE_MODE,
         rng=dice,
     )
-    mask = resize_mask(mask, scale, padding, crop)
+    if isinstance(mask, MaskCrops):
+        mask = mask.resized(scale, padding, crop)
+    else:
+        mask = resize_mask(mask, scale, padding, crop)
 
     if augment:
         warnings.warn("augment is deprecated: use augmentation.", DeprecationWarning, stacklevel=2)
         if dice.randint(0, 1):
-            image, mask = np.fliplr(image), np.fliplr(mask)
+            image, mask = flip(image, 1), flip(mask, 1)
     if augmentation:
         image, mask = apply_augmentation(
             image, mask, augmentation, rng or np.random.default_rng(dice.getrandbits(63))
         )
 
     # Cropping and augmentation may have moved instances out of the picture.
-    bbox = extract_bboxes(mask)  # [num_instances, 4]
+    if use_mini_mask:
+        mask = MaskCrops.from_masks(mask).tight()
+    bbox = mask.boxes if use_mini_mask else extract_bboxes(mask)  # [num_instances, 4]
     visible = bbox[:, 2] > 0  # [num_instances]
     if not visible.all():
-        mask, class_ids, bbox = mask[:, :, visible], class_ids[visible], bbox[visible]
+        class_ids, bbox = class_ids[visible], bbox[visible]
+        mask = mask.kept(visible) if use_mini_mask else mask[:, :, visible]
     if use_mini_mask:
-        mask = minimize_mask(bbox, mask, config.MINI_MASK_SHAPE)
+        mask = mask.minimized(config.MINI_MASK_SHAPE)
 
     # A network of more classes than the dataset's takes the rest as not labelled here.
     active_class_ids = np.zeros(max(dataset.num_classes, config.NUM_CLASSES), np.int32)
@@ -162,38 +175,76 @@ def load_mask(
     Returns mask: bool [height, width, num_instances]; class_ids: int32 [num_instances].
     Raises ValueError, naming the picture, where they don't fit together.
     """
-    name = picture_name(dataset, image_id)
-    if not hasattr(dataset, "num_classes"):
-        raise ValueError(f"{name}: its dataset isn't prepared; call prepare() first.")
+    _check_prepared(dataset, image_id)
     mask, class_ids = dataset.load_mask(image_id)
     mask, class_ids = np.asarray(mask), np.asarray(class_ids, np.int32).reshape(-1)
     if not mask.size and not len(class_ids):
         return np.zeros((*image_shape[:2], 0), bool), class_ids
     if mask.ndim != 3:
         raise ValueError(
-            f"{name}: load_mask returned a mask of shape {mask.shape}; it must be "
-            "[height, width, num_instances]."
+            f"{picture_name(dataset, image_id)}: load_mask returned a mask of shape {mask.shape}; "
+            "it must be [height, width, num_instances]."
         )
-    if mask.shape[-1] != len(class_ids):
+    _check_masks(dataset, image_id, "load_mask", mask.shape, class_ids, image_shape)
+    return mask.astype(bool, copy=False), class_ids
+
+
+def load_mask_crops(
+    dataset: Dataset, image_id: int, image_shape: Sequence[int]
+) -> tuple[MaskCrops, np.ndarray] | None:
+    """`load_mask`, the masks cut to their boxes; None if the dataset doesn't give them so."""
+    _check_prepared(dataset, image_id)
+    found = mask_crops(dataset, image_id)
+    if found is None:
+        return None
+    crops, class_ids = found
+    if not isinstance(crops, MaskCrops):
         raise ValueError(
-            f"{name}: load_mask returned {mask.shape[-1]} masks and {len(class_ids)} class ids; "
+            f"{picture_name(dataset, image_id)}: load_mask_crops returned a "
+            f"{type(crops).__name__} and class ids; it must be a MaskCrops and class ids, or None."
+        )
+    class_ids = np.asarray(class_ids, np.int32).reshape(-1)
+    if not len(crops) and not len(class_ids):
+        return MaskCrops(image_shape, [], []), class_ids
+    _check_masks(dataset, image_id, "load_mask_crops", crops.shape, class_ids, image_shape)
+    return crops, class_ids
+
+
+def _check_prepared(dataset: Dataset, image_id: int) -> None:
+    if not hasattr(dataset, "num_classes"):
+        name = picture_name(dataset, image_id)
+        raise ValueError(f"{name}: its dataset isn't prepared; call prepare() first.")
+
+
+def _check_masks(
+    dataset: Dataset,
+    image_id: int,
+    loader: str,
+    shape: Sequence[int],
+    class_ids: np.ndarray,
+    image_shape: Sequence[int],
+) -> None:
+    """loader: the method that gave masks and class ids; shape: (height, width, num_instances)."""
+    name = picture_name(dataset, image_id)
+    if shape[-1] != len(class_ids):
+        raise ValueError(
+            f"{name}: {loader} returned {shape[-1]} masks and {len(class_ids)} class ids; "
             "each instance needs one of both."
         )
-    if mask.shape[:2] != tuple(image_shape[:2]):
+    if tuple(shape[:2]) != tuple(image_shape[:2]):
         raise ValueError(
-            f"{name}: the masks are {mask.shape[0]}x{mask.shape[1]} and the picture is "
+            f"{name}: the masks are {shape[0]}x{shape[1]} and the picture is "
             f"{image_shape[0]}x{image_shape[1]} (height x width). Was one of them turned (EXIF) "
             "or resized?"
         )
     wrong = class_ids[(class_ids == 0) | (abs(class_ids) >= dataset.num_classes)]
     if len(wrong):
         raise ValueError(
-            f"{name}: load_mask returned the class ids {np.unique(wrong).tolist()}; instances "
+            f"{name}: {loader} returned the class ids {np.unique(wrong).tolist()}; instances "
             f"have ids from 1 to {dataset.num_classes - 1} (0 is the background, a negative id "
             "marks a crowd). Add the class with add_class, or map its id with "
             "map_source_class_id."
         )
-    return mask.astype(bool, copy=False), class_ids
 
 
 def picture_name(dataset: Dataset, image_id: int) -> str:

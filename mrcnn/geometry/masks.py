@@ -130,9 +130,6 @@ def resize_mask(
     mask: [height, width, num_instances]; scale, padding, crop: as `resize_image` returned them.
     Returns masks of the resized picture's height and width, dtype unchanged.
     """
-    # NOTE: nearest neighbour between the centers of the corner pixels, while the picture is
-    # resized between its edges: up to half a pixel apart, as in the original, whose weights
-    # have learned it.
     if scale != 1:
         rows, columns = (_nearest_source(side, scale) for side in mask.shape[:2])
         mask = mask[rows][:, columns]
@@ -142,6 +139,27 @@ def resize_mask(
     if not np.any(padding):
         return mask
     return np.pad(mask, padding, mode="constant", constant_values=0)
+
+
+def mask_sources(
+    shape: Sequence[int],
+    scale: float,
+    padding: Sequence[Sequence[int]],
+    crop: Sequence[int] | None = None,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Where `resize_mask` takes each pixel from.
+
+    shape: (height, width, ...) of the masks. scale, padding, crop: as for `resize_mask`.
+    Returns rows [new_height] and columns [new_width] of the masks; -1 in the padding.
+    """
+    sources = []
+    for axis, size in enumerate(shape[:2]):
+        source = _nearest_source(size, scale) if scale != 1 else np.arange(size)
+        if crop is not None:
+            sources.append(source[crop[axis] : crop[axis] + crop[axis + 2]])
+        else:
+            sources.append(np.pad(source, padding[axis], constant_values=-1))
+    return tuple(sources)
 
 
 def minimize_mask(bbox: np.ndarray, mask: np.ndarray, mini_shape: Sequence[int]) -> np.ndarray:
@@ -161,8 +179,19 @@ def minimize_mask(bbox: np.ndarray, mask: np.ndarray, mini_shape: Sequence[int])
                 f"{mask.shape[0]}x{mask.shape[1]}: drop the instance, or compute its box with "
                 "extract_bboxes."
             )
-        mini_mask[:, :, i] = np.around(resize(inside, mini_shape[:2]))
+        mini_mask[:, :, i] = shrink_mask(inside, mini_shape)
     return mini_mask
+
+
+def shrink_mask(inside: np.ndarray, mini_shape: Sequence[int]) -> np.ndarray:
+    """One mini mask. inside: bool [box_height, box_width], the mask in its box.
+
+    mini_shape: (height, width). Returns bool [mini_height, mini_width].
+    """
+    # As bytes of 0 and 1 in one piece of memory, which are resized faster.
+    inside = np.ascontiguousarray(inside).view(np.uint8)
+    soft = resize(inside, mini_shape[:2], preserve_range=True)
+    return np.around(soft).astype(bool)
 
 
 def expand_mask(bbox: np.ndarray, mini_mask: np.ndarray, image_shape: Sequence[int]) -> np.ndarray:
@@ -270,6 +299,9 @@ def _between(positions: np.ndarray, new_size: int, old_size: int) -> tuple[np.nd
 
 
 def _nearest_source(size: int, scale: float) -> np.ndarray:
+    # NOTE: nearest neighbour between the centers of the corner pixels, while the picture is
+    # resized between its edges: up to half a pixel apart, as in the original, whose weights
+    # have learned it.
     # NOTE: the last sample is the last pixel. In scipy's zoom, which the original calls, it falls
     # outside by an ulp at some scales, and the mask then loses its last row.
     new_size = round(size * scale)

@@ -3,6 +3,8 @@
 points: float [num_points, (y, x)] in pixels. A whole number is the centre of a pixel.
 shape:  (height, width, ...) of the picture; what lies outside of it is cut off
 mask:   bool [height, width]
+region: the mask's part round the shape: a box (y1, x1, y2, x2) in pixels, not always tight, and
+        bool [y2 - y1, x2 - x1]; outside of it the mask is False
 """
 
 from collections.abc import Sequence
@@ -11,6 +13,9 @@ import numpy as np
 
 _VERTEX = 1e-12  # nearer to a pixel's centre than this, a corner lies on it
 _CROSSINGS_AT_ONCE = 1 << 20  # bounds the temporary arrays: about 100 MB
+
+Region = tuple[tuple[int, int, int, int], np.ndarray]
+NOWHERE: Region = (0, 0, 0, 0), np.zeros((0, 0), bool)
 
 
 def polygon_mask(points: np.ndarray, shape: Sequence[int]) -> np.ndarray:
@@ -25,16 +30,20 @@ def polygon_mask(points: np.ndarray, shape: Sequence[int]) -> np.ndarray:
     2. On every row, a pixel with an odd number of crossings to its left or to its right is in.
        Both are counted, since a pixel that lies on an edge is to neither side of it.
     """
+    return _whole(polygon_region(points, shape), shape)
+
+
+def polygon_region(points: np.ndarray, shape: Sequence[int]) -> Region:
+    """The region of `polygon_mask`, in no more memory than it takes."""
     height, width = shape[:2]
-    mask = np.zeros((height, width), bool)
     points = np.asarray(points, np.float64).reshape(-1, 2)
-    if not len(points) or not mask.size:
-        return mask
+    if not len(points) or not height * width:
+        return NOWHERE
     low, high = np.floor(points.min(axis=0)), np.ceil(points.max(axis=0))
     top, left = (int(side) for side in np.clip(low, 0, (height, width)))
     bottom, right = (int(side) + 1 for side in np.clip(high, -1, (height - 1, width - 1)))
     if top >= bottom or left >= right:
-        return mask
+        return NOWHERE
     points = points - (top, left)  # exact: whole numbers
     inside = _inside((bottom - top, right - left), points)
     corners = np.rint(points)
@@ -42,8 +51,7 @@ def polygon_mask(points: np.ndarray, shape: Sequence[int]) -> np.ndarray:
     y, x = corners[on_pixel].astype(np.int64).T
     seen = (y >= 0) & (y < bottom - top) & (x >= 0) & (x < right - left)
     inside[y[seen], x[seen]] = True
-    mask[top:bottom, left:right] = inside
-    return mask
+    return (top, left, bottom, right), inside
 
 
 def ellipse_mask(
@@ -54,8 +62,14 @@ def ellipse_mask(
     center: (y, x); radii: (vertical, horizontal) before turning, in pixels, positive; equal ones
     make a circle. angle: radians by which it is turned clockwise as seen on a screen.
     """
+    return _whole(ellipse_region(center, radii, shape, angle), shape)
+
+
+def ellipse_region(
+    center: Sequence[float], radii: Sequence[float], shape: Sequence[int], angle: float = 0.0
+) -> Region:
+    """The region of `ellipse_mask`, in no more memory than it takes."""
     height, width = shape[:2]
-    mask = np.zeros((height, width), bool)
     (cy, cx), (ry, rx) = center, radii
     sine, cosine = np.sin(angle), np.cos(angle)
     reach_y, reach_x = np.hypot(rx * sine, ry * cosine), np.hypot(rx * cosine, ry * sine)
@@ -65,7 +79,13 @@ def ellipse_mask(
     dx = np.arange(left, right) - cx  # [columns]
     along, across = dx * cosine + dy * sine, dy * cosine - dx * sine  # [rows, columns]
     inside = (along / rx) ** 2 + (across / ry) ** 2 <= 1
-    mask[int(top) : int(bottom), int(left) : int(right)] = inside
+    return (int(top), int(left), int(bottom), int(right)), inside
+
+
+def _whole(region: Region, shape: Sequence[int]) -> np.ndarray:
+    mask = np.zeros(shape[:2], bool)
+    (top, left, bottom, right), inside = region
+    mask[top:bottom, left:right] = inside
     return mask
 
 

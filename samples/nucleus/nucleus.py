@@ -24,6 +24,7 @@ sys.path.append(str(ROOT_DIR))
 from mrcnn import utils, visualize
 from mrcnn.config import Config
 from mrcnn.data import augment
+from mrcnn.geometry.crops import MaskCrops
 
 DEFAULT_LOGS_DIR = ROOT_DIR / "logs"
 RESULTS_DIR = ROOT_DIR / "results" / "nucleus"
@@ -151,24 +152,21 @@ class NucleusDataset(utils.Dataset):
         y1, x1, y2, x2 = self.image_info[image_id]["window"]
         return self._picture(image_id)[0][y1:y2, x1:x2]
 
-    def load_mask(self, image_id: int) -> tuple[np.ndarray, np.ndarray]:
-        """bool [height, width, nuclei], class ids of ones."""
+    def load_mask_crops(self, image_id: int) -> tuple[MaskCrops, np.ndarray]:
+        """Masks cut to their boxes, class ids of ones; `load_mask` makes full masks from them."""
         y1, x1, y2, x2 = self.image_info[image_id]["window"]
         _, nuclei = self._picture(image_id)
-        masks = []
+        boxes, pieces = [], []
         for (top, left, bottom, right), pixels in nuclei:
             # The part of the nucleus's box that lies in the window, in both their frames.
             v1, u1, v2, u2 = max(top, y1), max(left, x1), min(bottom, y2), min(right, x2)
-            if v1 < v2 and u1 < u2:
-                mask = np.zeros((y2 - y1, x2 - x1), bool)
-                mask[v1 - y1 : v2 - y1, u1 - x1 : u2 - x1] = pixels[
-                    v1 - top : v2 - top, u1 - left : u2 - left
-                ]
-                if mask.any():
-                    masks.append(mask)
-        if not masks:
-            return np.zeros((y2 - y1, x2 - x1, 0), bool), np.zeros(0, np.int32)
-        return np.stack(masks, axis=-1), np.ones(len(masks), np.int32)
+            piece = pixels[
+                max(v1 - top, 0) : max(v2 - top, 0), max(u1 - left, 0) : max(u2 - left, 0)
+            ]
+            if piece.any():
+                boxes.append((v1 - y1, u1 - x1, v2 - y1, u2 - x1))
+                pieces.append(piece)
+        return MaskCrops((y2 - y1, x2 - x1), boxes, pieces), np.ones(len(pieces), np.int32)
 
     def image_reference(self, image_id: int) -> str:
         """The picture's id."""
@@ -193,7 +191,8 @@ class NucleusDataset(utils.Dataset):
             for file in sorted((Path(path).parents[1] / "masks").glob("*.png")):
                 mask = np.asarray(Image.open(file).convert("L")) > 0
                 top, left, bottom, right = box = utils.extract_bboxes(mask[..., None])[0]
-                nuclei.append((box, mask[top:bottom, left:right]))
+                # A view would keep the whole mask in memory.
+                nuclei.append((box, mask[top:bottom, left:right].copy()))
             if not self.piece:
                 return image, nuclei
             self._cache[path] = image, nuclei

@@ -14,8 +14,11 @@ import pytest
 import skimage.draw
 from pycocotools.coco import COCO
 
+from mrcnn.config import Config
 from mrcnn.data import open as open_set
 from mrcnn.data.formats.files import read_json
+from mrcnn.data.inputs import load_image_gt
+from mrcnn.geometry.masks import minimize_mask
 
 DATA = Path(os.environ.get("MRCNN_DATA", ""))
 pytestmark = pytest.mark.skipif(
@@ -67,3 +70,19 @@ def test_balloon_masks_are_those_of_matterports_sample():
             ys, xs = shape["all_points_y"], shape["all_points_x"]
             expected[skimage.draw.polygon(ys, xs, expected.shape)] = True
             np.testing.assert_array_equal(masks[..., i], expected)
+
+
+@pytest.mark.parametrize(
+    "name, subset",
+    [("balloon", "val"), ("coco_mini", "val"), ("labelme_mini", None), ("nucleus", "val")],
+)
+def test_mini_masks_are_those_of_full_masks(name, subset):
+    dataset = open_set(DATA / name, subset=subset)
+    settings = {"NUM_CLASSES": dataset.num_classes, "IMAGE_MIN_DIM": 256, "IMAGE_MAX_DIM": 320}
+    config = type("RealConfig", (Config,), settings)()
+    for image_id in dataset.image_ids[:20]:
+        *same, bbox, full = load_image_gt(dataset, config, image_id)
+        expected = (*same, bbox, minimize_mask(bbox, full, config.MINI_MASK_SHAPE))
+        found = load_image_gt(dataset, config, image_id, use_mini_mask=True)
+        for one, other in zip(found, expected):
+            np.testing.assert_array_equal(one, other)

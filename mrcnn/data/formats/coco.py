@@ -16,8 +16,9 @@ from mrcnn.data.formats.files import find_folder, natural_name, read_json
 from mrcnn.data.formats.labelled import LabelledDataset, usable_size
 from mrcnn.data.formats.notes import Dropped, FormatError, Notes, shortened
 from mrcnn.data.formats.reading import BACKGROUND, Part, Request, finished
-from mrcnn.data.formats.rle import check_rle
+from mrcnn.data.formats.rle import check_rle, region_of, unpack
 from mrcnn.data.formats.shapes import Size, check_outline, place, to_numbers
+from mrcnn.geometry.regions import Region
 
 Ids = dict[str, Any]  # what a file calls a class or a picture, as text, and what it became
 
@@ -29,27 +30,25 @@ class CocoFiles(LabelledDataset):
     segmentation: a list of float64 arrays [x1, y1, x2, y2, ..], or an RLE.
     """
 
-    def decode(self, image_id: int, size: Size) -> Iterator[tuple[int, np.ndarray]]:
-        """(class id, bool [height, width]) of each instance; negative for crowds."""
+    def decode(self, image_id: int, size: Size) -> Iterator[tuple[int, Region]]:
+        """(class id, region) of each instance; negative for crowds."""
         for annotation in self.image_info[image_id]["annotations"]:
-            outline = annotation["segmentation"]
+            outline, crowd = annotation["segmentation"], annotation["iscrowd"]
             if isinstance(outline, list):
-                rle = coco_mask.merge(coco_mask.frPyObjects(outline, *size))
-            elif isinstance(outline["counts"], bytes):
-                rle = outline
-            else:
-                rle = coco_mask.frPyObjects(outline, *outline["size"])
-            mask = coco_mask.decode(rle).astype(bool)  # [height, width]
-            crowd = annotation["iscrowd"]
-            if mask.shape != size:
-                if not crowd:
-                    self.tell(image_id, "Instances left out: their RLE has another size")
-                    continue
+                outline = coco_mask.merge(coco_mask.frPyObjects(outline, *size))
+            if tuple(outline["size"]) == size:
+                counts = outline["counts"]
+                runs = unpack(counts.decode("ascii")) if isinstance(counts, bytes) else counts
+                region = region_of(runs, size[0])
+            elif crowd:
                 # NOTE: as in the original, such a crowd is taken to fill the picture: nothing in
                 # it then counts as background, which is the careful reading.
                 self.tell(image_id, "Crowds whose RLE has another size, taken to fill the picture")
-                mask = np.ones(size, bool)
-            yield (-1 if crowd else 1) * annotation["class_id"], mask
+                region = (0, 0, *size), np.ones(size, bool)
+            else:
+                self.tell(image_id, "Instances left out: their RLE has another size")
+                continue
+            yield (-1 if crowd else 1) * annotation["class_id"], region
 
 
 def read(part: Part, request: Request) -> CocoFiles:

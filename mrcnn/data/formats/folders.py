@@ -23,6 +23,7 @@ from mrcnn.data.formats.notes import FormatError, Notes
 from mrcnn.data.formats.reading import Part, Request, finished, number_classes
 from mrcnn.data.formats.shapes import Size
 from mrcnn.data.pictures import SUFFIXES, PictureError
+from mrcnn.geometry.regions import Region
 
 PICTURE_FOLDERS = ("images", "JPEGImages", "image", "imgs", "img")
 MASK_FOLDERS = ("SegmentationObject", "masks", "mask", "labels", "annotations", "instances")
@@ -44,13 +45,13 @@ class MaskFolders(LabelledDataset):
         except PictureError as error:
             raise FormatError(f"The mask {error}") from None
 
-    def decode(self, image_id: int, size: Size) -> Iterator[tuple[int, np.ndarray]]:
-        """(1, bool [height, width]) of each file."""
+    def decode(self, image_id: int, size: Size) -> Iterator[tuple[int, Region]]:
+        """(1, region) of each file."""
         for file in self._files(image_id):
             plane, _ = read_plane(file)
             if plane.shape != size:
                 raise FormatError(_other_size(file, plane.shape, size))
-            yield 1, plane != 0
+            yield 1, ((0, 0, *size), plane != 0)
 
     def _files(self, image_id: int) -> list[str]:
         folder = self.image_info[image_id]["annotations"]
@@ -123,22 +124,27 @@ class IndexedMasks(LabelledDataset):
         except PictureError as error:
             raise FormatError(f"The mask {error}") from None
 
-    def decode(self, image_id: int, size: Size) -> Iterator[tuple[int, np.ndarray]]:
-        """(class id, bool [height, width]) of each value in the picture's mask file."""
+    def decode(self, image_id: int, size: Size) -> Iterator[tuple[int, Region]]:
+        """(class id, region) of each value in the picture's mask file."""
         files = self.image_info[image_id]["annotations"]
         plane, kind = _plane(files["instances"], size)
-        values = [int(value) for value in np.unique(plane) if not self._is_void(value, kind)]
-        if len(values) > _MOST_INSTANCES:
+        # All pixels, those of a value after those of another: each is looked at once, and not once
+        # for each instance.
+        pixels = np.argsort(plane, axis=None, kind="stable")
+        values, starts = np.unique(plane.reshape(-1)[pixels], return_index=True)
+        ends = [*starts[1:], plane.size]
+        wanted = [i for i, value in enumerate(values.tolist()) if not self._is_void(value, kind)]
+        if len(wanted) > _MOST_INSTANCES:
             raise FormatError(
-                f"{files['instances']} has {len(values)} different values, each one an instance: "
+                f"{files['instances']} has {len(wanted)} different values, each one an instance: "
                 "is it a mask at all?"
             )
         classes = _plane(files["classes"], size) if files["classes"] else None
-        for value in values:
-            mask = plane == value
-            class_id = self._class_of(mask, *classes) if classes else 1
+        for i in wanted:
+            own = pixels[starts[i] : ends[i]]
+            class_id = self._class_of(own, *classes) if classes else 1
             if class_id:
-                yield class_id, mask
+                yield class_id, _region(own, size[1])
             elif class_id is None:
                 self.tell(image_id, "Instances left out: their class is none that is known")
 
@@ -147,9 +153,9 @@ class IndexedMasks(LabelledDataset):
             return value in self.void_colours
         return value == 0 or (kind == "index" and value == VOID)
 
-    def _class_of(self, mask: np.ndarray, plane: np.ndarray, kind: str) -> int | None:
-        """The class that most of a mask's pixels have: 0 if it is not wanted, None if unknown."""
-        values, counts = np.unique(plane[mask], return_counts=True)
+    def _class_of(self, pixels: np.ndarray, plane: np.ndarray, kind: str) -> int | None:
+        """The class that most of the pixels have: 0 if it is not wanted, None if unknown."""
+        values, counts = np.unique(plane.reshape(-1)[pixels], return_counts=True)
         named = [
             (count, self.values.name(int(value), kind))
             for value, count in zip(values, counts)
@@ -230,6 +236,15 @@ def read_indexed(part: Part, request: Request) -> IndexedMasks:
 def _folder(root: Path, names: tuple[str, ...], request: Request) -> Path | None:
     there = request.folders.names(root)
     return next((root / name for name in names if name in there), None)
+
+
+def _region(pixels: np.ndarray, width: int) -> Region:
+    """pixels: [num_pixels], row by row through a picture of that width, rising."""
+    y, x = np.divmod(pixels, width)
+    y1, x1, y2, x2 = int(y[0]), int(x.min()), int(y[-1]) + 1, int(x.max()) + 1
+    mask = np.zeros((y2 - y1, x2 - x1), bool)
+    mask[y - y1, x - x1] = True
+    return (y1, x1, y2, x2), mask
 
 
 def _plane(file: str, size: Size) -> tuple[np.ndarray, str]:

@@ -7,6 +7,7 @@ annotations, what the format has for the picture's instances: small, and no mask
 import base64
 import io
 import logging
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -20,6 +21,8 @@ from mrcnn.data.formats.files import read_json, stored_size
 from mrcnn.data.formats.notes import FormatError, Notes
 from mrcnn.data.formats.shapes import Instance, Size, bounds, draw, place
 from mrcnn.data.pictures import PictureError, read_picture
+from mrcnn.geometry.crops import MaskCrops
+from mrcnn.geometry.regions import Region
 
 logger = logging.getLogger(__name__)
 
@@ -57,8 +60,11 @@ class LabelledDataset(Dataset, ABC):
         return self._notes.sentences()
 
     @abstractmethod
-    def decode(self, image_id: int, size: Size) -> Iterable[tuple[int, np.ndarray]]:
-        """(class id, bool [height, width]) of each instance; a crowd's class id is negative."""
+    def decode(self, image_id: int, size: Size) -> Iterable[tuple[int, Region]]:
+        """(class id, region) of each instance; a crowd's class id is negative.
+
+        A region is a box inside the picture, which need not be tight, and the mask in it.
+        """
 
     def stated_size(self, image_id: int) -> Size | None:
         """The size that the labels are made for, if the files say it."""
@@ -86,6 +92,23 @@ class LabelledDataset(Dataset, ABC):
             )
         return np.repeat(image[..., np.newaxis], 3, axis=2) if image.ndim == 2 else image
 
+    def load_mask_crops(self, image_id: int) -> tuple[MaskCrops, np.ndarray]:
+        """Masks, cut to their boxes, and class ids of a picture's instances, as for `load_mask`."""
+        size, _ = self._size(image_id)
+        boxes, pieces, class_ids = [], [], []
+        num_bytes = 0
+        for class_id, (box, piece) in self.decode(image_id, size):
+            crop = MaskCrops(size, [box], [piece]).tight()
+            if not crop.boxes.any():
+                self.tell(image_id, "Instances that cover no pixel, left out")
+                continue
+            boxes.append(crop.boxes[0])
+            pieces.append(crop.pieces[0])
+            class_ids.append(class_id)
+            num_bytes += crop.pieces[0].size
+            self._check_bytes(image_id, num_bytes)
+        return MaskCrops(size, boxes, pieces), np.array(class_ids, np.int32)
+
     def load_mask(self, image_id: int) -> tuple[np.ndarray, np.ndarray]:
         """Masks and class ids of a picture's instances; a crowd's class id is negative.
 
@@ -93,23 +116,9 @@ class LabelledDataset(Dataset, ABC):
         Instances that cover no pixel are left out, and told in `notes`. Raises PictureError or
         FormatError if the picture or a mask file can't be read, or they differ in size.
         """
-        size, _ = self._size(image_id)
-        masks, class_ids = [], []
-        for class_id, mask in self.decode(image_id, size):
-            if not mask.any():
-                self.tell(image_id, "Instances that cover no pixel, left out")
-                continue
-            masks.append(mask)
-            class_ids.append(class_id)
-            if len(masks) * mask.size > _MOST_BYTES:
-                raise FormatError(
-                    f"{self.name(image_id)}: its instances' masks take more than "
-                    f"{_MOST_BYTES >> 30} GB: cut the picture into pieces."
-                )
-        if not masks:
-            return np.zeros((*size, 0), bool), np.zeros(0, np.int32)
-        # One after the other in memory: interleaving them takes longer than drawing them.
-        return np.stack(masks).transpose(1, 2, 0), np.array(class_ids, np.int32)
+        crops, class_ids = self.load_mask_crops(image_id)
+        self._check_bytes(image_id, math.prod(crops.shape))
+        return crops.full(planes=True), class_ids
 
     def image_reference(self, image_id: int) -> str:
         """The picture's path, or its id where it has no file of its own."""
@@ -126,6 +135,13 @@ class LabelledDataset(Dataset, ABC):
             self._told.add((what, image_id))
             self._notes.count(f"{what} (pictures)", self.name(image_id))
             logger.warning("%s: %s.", self.name(image_id), what)
+
+    def _check_bytes(self, image_id: int, num_bytes: int) -> None:
+        if num_bytes > _MOST_BYTES:
+            raise FormatError(
+                f"{self.name(image_id)}: its instances' masks take more than "
+                f"{_MOST_BYTES >> 30} GB: cut the picture into pieces."
+            )
 
     def _size(self, image_id: int) -> tuple[Size, int]:
         """((height, width) of the labels, EXIF orientation to take back, or 0)."""
@@ -165,8 +181,8 @@ class LabelledDataset(Dataset, ABC):
 class DrawnDataset(LabelledDataset):
     """A set whose annotations are lists of `Instance`, drawn as shapes."""
 
-    def decode(self, image_id: int, size: Size) -> Iterator[tuple[int, np.ndarray]]:
-        """(class id, bool [height, width]) of each instance."""
+    def decode(self, image_id: int, size: Size) -> Iterator[tuple[int, Region]]:
+        """(class id, region) of each instance."""
         for class_id, shapes in self.image_info[image_id]["annotations"]:
             yield class_id, draw(shapes, size)
 

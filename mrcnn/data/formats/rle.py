@@ -1,6 +1,7 @@
-"""COCO's run-length encoding: is it one, before pycocotools decodes it?
+"""COCO's run-length encoding: is it one, and which part of the picture does it cover?
 
-pycocotools reads memory that isn't its own where the runs don't add up to the picture.
+pycocotools reads memory that isn't its own where the runs don't add up to the picture, and decodes
+all of a picture for an instance of a few pixels.
 """
 
 from typing import Any
@@ -9,6 +10,7 @@ import numpy as np
 
 from mrcnn.data.formats.files import MOST_PIXELS
 from mrcnn.data.formats.notes import Dropped
+from mrcnn.geometry.regions import NOWHERE, Region
 
 _BROKEN = "have an RLE that is no list of runs"
 
@@ -64,3 +66,28 @@ def unpack(text: str) -> np.ndarray:
     runs[1::2] = np.cumsum(runs[1::2])
     runs[2::2] = np.cumsum(runs[2::2])
     return runs
+
+
+def region_of(runs: np.ndarray, height: int) -> Region:
+    """The box of the pixels that runs cover, and what it shows of them, bool [box_height, ..].
+
+    runs: [num_runs], of 0 and 1 by turns, column by column; height: of the picture in pixels.
+    """
+    ends = np.cumsum(runs, dtype=np.int64)
+    covered = np.flatnonzero(runs[1::2]) * 2 + 1  # the runs of 1 that have a pixel
+    if not len(covered):
+        return NOWHERE
+    (x_first, y_first), (x_last, y_last) = (
+        np.divmod(pixels, height) for pixels in (ends[covered - 1], ends[covered] - 1)
+    )
+    x1, x2 = int(x_first[0]), int(x_last[-1]) + 1
+    y1, y2 = int(y_first.min()), int(y_last.max()) + 1
+    if (x_first < x_last).any():  # from the foot of one column to the head of the next
+        y1, y2 = 0, height
+    # How many pixels of the box come before the end of each run.
+    x, y = np.divmod(ends, height)
+    before = (x - x1) * (y2 - y1) + np.clip(y - y1, 0, y2 - y1)
+    before = np.clip(before, 0, (x2 - x1) * (y2 - y1))
+    values = np.arange(len(runs)) % 2 == 1
+    columns = np.repeat(values, np.diff(before, prepend=0)).reshape(x2 - x1, y2 - y1)
+    return (y1, x1, y2, x2), columns.T

@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 
 from mrcnn.data.formats.notes import Dropped
-from mrcnn.geometry.regions import ellipse_mask, polygon_mask
+from mrcnn.geometry.regions import NOWHERE, Region, ellipse_region, polygon_region
 
 LARGEST_COORDINATE = 1e7  # pixels
 LONGEST_OUTLINE = 2e6  # pixels; what is longer is a scribble, and takes minutes to draw
@@ -144,22 +144,28 @@ def place(box: Sequence[float], size: Size) -> str:
 # -- Drawing --------------------------------------------------------------------------------
 
 
-def draw(shapes: Sequence[Shape], size: Size) -> np.ndarray:
-    """The pixels that any of the shapes covers, bool [height, width]."""
-    mask = np.zeros(size, bool)
-    for shape in shapes:
-        if shape.kind == "polygon":
-            mask |= polygon_mask(shape.numbers, size)
-        elif shape.kind == "ellipse":
-            y, x, ry, rx, angle = shape.numbers
-            mask |= ellipse_mask((y, x), (ry, rx), size, angle)
-        else:
-            _paste(mask, _decode(shape.png), *np.rint(shape.numbers).astype(int))
-    return mask
+def draw(shapes: Sequence[Shape], size: Size) -> Region:
+    """The pixels that any of the shapes covers: a box, and bool [box_height, box_width]."""
+    regions = [region for shape in shapes if (region := _region(shape, size))[1].size]
+    if len(regions) < 2:
+        return regions[0] if regions else NOWHERE
+    boxes = np.array([box for box, _ in regions])
+    y1, x1 = boxes[:, :2].min(axis=0).tolist()
+    y2, x2 = boxes[:, 2:].max(axis=0).tolist()
+    inside = np.zeros((y2 - y1, x2 - x1), bool)
+    for (top, left, bottom, right), piece in regions:
+        inside[top - y1 : bottom - y1, left - x1 : right - x1] |= piece
+    return (y1, x1, y2, x2), inside
 
 
-def _paste(mask: np.ndarray, piece: np.ndarray, top: int, left: int) -> None:
-    height, width = mask.shape
+def _region(shape: Shape, size: Size) -> Region:
+    if shape.kind == "polygon":
+        return polygon_region(shape.numbers, size)
+    if shape.kind == "ellipse":
+        y, x, ry, rx, angle = shape.numbers
+        return ellipse_region((y, x), (ry, rx), size, angle)
+    (height, width), piece = size, _decode(shape.png)
+    top, left = np.rint(shape.numbers).astype(int).ravel().tolist()
     piece = piece[max(-top, 0) : max(height - top, 0), max(-left, 0) : max(width - left, 0)]
     top, left = max(top, 0), max(left, 0)
-    mask[top : top + piece.shape[0], left : left + piece.shape[1]] |= piece
+    return (top, left, top + piece.shape[0], left + piece.shape[1]), piece
