@@ -3,6 +3,7 @@
 import numpy as np
 
 from mrcnn.data.dataset import Dataset
+from mrcnn.geometry.crops import MaskCrops
 
 
 class ArrayDataset(Dataset):
@@ -32,3 +33,15 @@ class ArrayDataset(Dataset):
         masks = self.scenes[image_id][2]
         class_ids = np.arange(masks.shape[-1]) % (self.num_classes - 1) + 1
         return masks, class_ids.astype(np.int32)
+
+
+class CropDataset(ArrayDataset):
+    """The same, but masks lie ready cut to their boxes, as outlines and run-lengths come."""
+
+    def __init__(self, scenes: list[tuple], classes: int) -> None:
+        super().__init__(scenes, classes)
+        self.crops = [MaskCrops.from_masks(masks) for _, _, masks in scenes]
+
+    def load_mask_crops(self, image_id: int) -> tuple[MaskCrops, np.ndarray]:
+        """MaskCrops, int32 [instances]."""
+        return self.crops[image_id], self.load_mask(image_id)[1]

@@ -130,6 +130,7 @@ class Config:
     SAVE_BEST_ONLY = False  # True: keep only the checkpoint with the lowest validation loss
     EARLY_STOPPING_PATIENCE = 0  # stop after so many epochs without a lower one; 0: never
     VALIDATION_AP_EVERY = 0  # epochs between two measurements of COCO mask AP; 0: never
+    WORKERS = None  # processes that make batches ahead; None: by cores; 0: threads of this one
 
     # -- Computed ---------------------------------------------------------------------------
     BATCH_SIZE = _Computed(
@@ -393,6 +394,13 @@ def _training_mistakes(config: Config) -> list[str]:
         mistakes.append(
             f"LEARNING_RATE_SCHEDULE is {config.LEARNING_RATE_SCHEDULE!r}: it must be one of "
             f"{', '.join(SCHEDULES)}."
+        )
+    workers = config.WORKERS
+    count = isinstance(workers, (int, np.integer)) and not isinstance(workers, bool)
+    if workers is not None and not (count and workers >= 0):
+        mistakes.append(
+            f"WORKERS is {workers!r}: it must be a count of processes, 0 for threads alone, or "
+            "None to choose by the processor's cores."
         )
     unknown = set(config.LOSS_WEIGHTS) - set(Config.LOSS_WEIGHTS)
     if unknown:

@@ -206,7 +206,8 @@ class MaskRCNN:
         learning_rate: a number or a Keras schedule. A second call begins anew; nothing adds up.
         """
         self._require("training", "compile")
-        self.keras_model.prepare(self.config.LOSS_WEIGHTS, self.config.WEIGHT_DECAY)
+        config = self.config
+        self.keras_model.prepare(config.LOSS_WEIGHTS, config.WEIGHT_DECAY, config.MEAN_PIXEL)
         optimizer = train.make_optimizer(self.config, learning_rate, momentum)
         self.keras_model.compile(optimizer=optimizer, jit_compile=False)
 

@@ -84,9 +84,10 @@ def test_training_has_its_wished_regions(run_main):
 
 
 def test_input(run_main):
-    options = ["--sides", "64", "--instances", "3", "--workers", "0", "1", "--sources", "48x80"]
+    options = ["--sides", "64", "--instances", "3", "--sources", "48x80", "--masks", "crops"]
+    options += ["--makers", "loop", "1 process"]
     rows = run_main("input", *options)["pictures_a_second"]
-    assert [row["workers"] for row in rows] == [0, 1]
+    assert [row["maker"] for row in rows] == ["loop", "1 process"]
     assert all(row["pictures/s"] > 0 for row in rows)
 
 
@@ -114,7 +115,7 @@ def test_startup(run_main):
 
 def test_a_measurement_has_a_process_of_its_own(load):
     common = load("common")
-    setting = {"side": 64, "instances": 2, "source": "same", "workers": 0}
+    setting = {"side": 64, "instances": 2, "source": "same", "masks": "full", "maker": "loop"}
     result = common.run(common.Job(FOLDER / "input.py", {**setting, "calls": 1, "threads": 1}))
     assert result["seconds"][0] > 0
     assert result["peak MB"] > 50  # Python with NumPy alone

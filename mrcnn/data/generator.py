@@ -1,7 +1,7 @@
 """Batches for training: which pictures, in which order, and the arrays made of them.
 
 Shapes in this room (N: anchors, A: RPN_TRAIN_ANCHORS_PER_IMAGE, G: MAX_GT_INSTANCES)
-    images          [batch, height, width, channels] float32, molded
+    images          [batch, height, width, channels] float32, molded; or uint8, raw
     image_metas     [batch, 12 + num_classes]
     rpn_match       int32 [batch, N, 1]: 1 object, -1 background, 0 not used
     rpn_bbox        [batch, A, (dy, dx, log(dh), log(dw))]
@@ -11,6 +11,7 @@ Shapes in this room (N: anchors, A: RPN_TRAIN_ANCHORS_PER_IMAGE, G: MAX_GT_INSTA
 """
 
 import logging
+import mmap
 from collections.abc import Collection, Iterator
 from typing import Any
 
@@ -82,7 +83,8 @@ class DataGenerator(keras.utils.PyDataset):
         # Drawn from NumPy's global generator, so that np.random.seed() settles everything.
         self.seed = int(np.random.randint(2**31)) if seed is None else seed
         self._anchors: dict[tuple, np.ndarray] = {}
-        self._said_empty = False
+        # Processes forked from here share it, so that all of them together say it once.
+        self._said_empty = np.frombuffer(mmap.mmap(-1, 1), bool)
 
     @property
     def backbone_shapes(self) -> np.ndarray:
@@ -107,8 +109,12 @@ class DataGenerator(keras.utils.PyDataset):
     def __getitem__(self, index: int) -> tuple[tuple, tuple]:
         return self.batch(self.epoch, index)
 
-    def batch(self, epoch: int, index: int) -> tuple[tuple, tuple]:
-        """Batch number `index` of an epoch, whatever epoch the generator itself is at."""
+    def batch(self, epoch: int, index: int, molded: bool = True) -> tuple[tuple, tuple]:
+        """Batch number `index` of an epoch, whatever epoch the generator itself is at.
+
+        molded: False leaves pictures of uint8 as they are: a quarter of the bytes, from which the
+            training model subtracts the mean. Others are molded all the same.
+        """
         places = self._places(epoch, index)
         samples = [sample for place in places if (sample := self._sample(place)) is not None]
         place = places[-1]
@@ -122,7 +128,7 @@ class DataGenerator(keras.utils.PyDataset):
                 "No picture of the dataset has an instance to train on. Check load_mask(), or set "
                 "TRAIN_ON_EMPTY_IMAGES = True."
             )
-        return self._batch(samples)
+        return self._batch(samples, molded)
 
     def on_epoch_end(self) -> None:
         if not self.same_every_epoch:
@@ -167,8 +173,8 @@ class DataGenerator(keras.utils.PyDataset):
             rng=rng,
         )
         if not (class_ids > 0).any() and not config.TRAIN_ON_EMPTY_IMAGES:
-            if not self._said_empty:
-                self._said_empty = True
+            if not self._said_empty[0]:
+                self._said_empty[0] = True
                 logger.warning(
                     "Pictures without instances are left out of training, %s for one; "
                     "TRAIN_ON_EMPTY_IMAGES = True would keep them.",
@@ -184,7 +190,7 @@ class DataGenerator(keras.utils.PyDataset):
         made_up = self._made_up(image.shape, class_ids, boxes, masks, rng)
         return image, image_meta, rpn_match, rpn_bbox, class_ids, boxes, masks, made_up
 
-    def _batch(self, samples: list[tuple]) -> tuple[tuple, tuple]:
+    def _batch(self, samples: list[tuple], molded: bool) -> tuple[tuple, tuple]:
         images, metas, rpn_match, rpn_bbox, class_ids, boxes, masks, made_up = zip(*samples)
         shapes = {image.shape for image in images}
         if len(shapes) > 1:
@@ -194,8 +200,9 @@ class DataGenerator(keras.utils.PyDataset):
                 'or use "square" or "crop".'
             )
         count = self.config.MAX_GT_INSTANCES
+        raw = not molded and all(image.dtype == np.uint8 for image in images)
         inputs = [
-            molded_batch(images, self.config),
+            np.stack(images) if raw else molded_batch(images, self.config),
             np.stack(metas).astype(np.float32),
             np.stack(rpn_match)[..., None],  # [batch, N, 1]
             np.stack(rpn_bbox).astype(np.float32),

@@ -106,7 +106,7 @@ def molded_batch(images: Sequence[np.ndarray], config: Config) -> np.ndarray:
     """
     molded = np.empty((len(images), *images[0].shape), np.float32)
     height, width, channels = images[0].shape
-    row = np.tile(np.broadcast_to(config.MEAN_PIXEL, channels), width)
+    row = np.tile(np.broadcast_to(np.asarray(config.MEAN_PIXEL, np.float64), channels), width)
     for image, out in zip(images, molded.reshape(len(images), height, width * channels)):
         # As mold_image does: the difference in float64, then rounded once.
         np.subtract(image.reshape(height, -1), row, out=out, casting="unsafe")

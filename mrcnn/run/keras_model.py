@@ -6,6 +6,7 @@ from functools import partial
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from mrcnn.run.infer import outside_graphs
@@ -82,14 +83,19 @@ class TrainingModel(KerasModel):
     """A model whose last five outputs are the losses; it trains on inputs alone.
 
     `fit`, `train_on_batch(inputs, return_dict=True)` and `test_on_batch` report the five losses
-    by name, "l2", and "loss", which is their weighted sum with l2.
+    by name, "l2", and "loss", which is their weighted sum with l2. Pictures may come molded, or as
+    uint8, which is molded here.
 
-    loss_weights, weight_decay: set by `prepare`.
+    loss_weights, weight_decay, mean_pixel: set by `prepare`.
     batch_image_ids: ids of the pictures of the last batch, from its image metas.
     """
 
-    def prepare(self, loss_weights: dict[str, float], weight_decay: float) -> None:
-        """Set how the losses add up. A second call replaces the first."""
+    def prepare(self, loss_weights: dict[str, float], weight_decay: float, mean_pixel: Any) -> None:
+        """Set how the losses add up and what is subtracted from pictures of uint8.
+
+        mean_pixel: one number, or one a channel. A second call replaces the first.
+        """
+        self.mean_pixel = np.asarray(mean_pixel, np.float64)
         self.loss_weights = {name: float(loss_weights.get(name, 1.0)) for name in LOSS_NAMES}
         self.weight_decay = float(weight_decay)
         self.trackers = {
@@ -105,11 +111,35 @@ class TrainingModel(KerasModel):
 
     def losses_by_name(self, inputs: tuple, training: bool) -> dict[str, tf.Tensor]:
         """ "loss", the five losses and "l2", each a scalar."""
-        outputs = self(inputs, training=training)
+        images, *others = map(tf.convert_to_tensor, inputs)  # Keras refuses to mix in arrays
+        outputs = self((self.molded(images), *others), training=training)
         losses = dict(zip(LOSS_NAMES, outputs[-len(LOSS_NAMES) :]))
         l2 = self.l2()
         total = sum(self.loss_weights[name] * loss for name, loss in losses.items()) + l2
         return {"loss": total, **losses, "l2": l2}
+
+    def molded(self, images: tf.Tensor) -> tf.Tensor:
+        """Pictures of uint8 with the mean pixel subtracted; others as they are.
+
+        images: [batch, height, width, channels]; or bytes, 4 * channels, of float32 that is molded
+        already, which `mrcnn.run.feed` passes where uint8 was agreed on.
+        """
+        if images.dtype != tf.uint8:
+            return images
+        channels = self.inputs[0].shape[-1]
+
+        def subtracted() -> tf.Tensor:
+            # As molded_batch does, to the last bit: in float64, and rounded once.
+            return tf.cast(tf.cast(images, tf.float64) - self.mean_pixel, tf.float32)
+
+        def unpacked() -> tf.Tensor:
+            shape = [*tf.unstack(tf.shape(images)[:3]), channels, 4]
+            return tf.bitcast(tf.reshape(images, shape), tf.float32)
+
+        if images.shape[-1] == channels:
+            return subtracted()
+        raw = tf.equal(tf.shape(images)[-1], channels)
+        return tf.ensure_shape(tf.cond(raw, subtracted, unpacked), [None, None, None, channels])
 
     def l2(self) -> tf.Tensor:
         """Weight decay over what is being trained, batch norm's scale and shift left out.
@@ -140,6 +170,9 @@ class TrainingModel(KerasModel):
     def test_step(self, data: Any) -> dict[str, tf.Tensor]:
         inputs, _, _ = keras.utils.unpack_x_y_sample_weight(data)
         return self._track(self.losses_by_name(inputs, training=False))
+
+    def _maybe_symbolic_build(self, iterator: Any = None, data_batch: Any = None) -> None:
+        """Nothing: it is built. On several devices Keras would add up masks, which are bool."""
 
     def _track(self, losses: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         for name, loss in losses.items():

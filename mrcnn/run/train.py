@@ -16,7 +16,6 @@ from typing import Any
 
 import keras
 import numpy as np
-import tensorflow as tf
 
 from mrcnn.config import Config
 from mrcnn.data.check import check_dataset
@@ -30,6 +29,7 @@ from mrcnn.run.callbacks import (
     watched_loss,
 )
 from mrcnn.run.checkpoints import INTERRUPTED, LogDir, TrainingState
+from mrcnn.run.feed import streams
 from mrcnn.run.keras_model import TrainingModel
 
 logger = logging.getLogger(__name__)
@@ -160,7 +160,6 @@ def fit(
     if state:
         state.restore(model.optimizer)
 
-    workers = max(1, min(4, (os.cpu_count() or 1) - 1))
     made_up_rois = 0 if config.USE_RPN_ROIS else config.POST_NMS_ROIS_TRAINING
     train_generator = DataGenerator(
         train_dataset,
@@ -172,7 +171,7 @@ def fit(
         epoch=log.epoch,
         seed=seed,
     )
-    val_generator = None
+    generators = [train_generator]
     if val_dataset is not None and config.VALIDATION_STEPS:
         val_generator = DataGenerator(
             val_dataset,
@@ -182,6 +181,7 @@ def fit(
             same_every_epoch=True,
             seed=seed,
         )
+        generators.append(val_generator)
     numbers = {
         "first_epoch": first_epoch,
         "last_epoch": epochs,
@@ -199,21 +199,25 @@ def fit(
     )
     callbacks += _loggers(log.folder, log.epoch)
     if config.EARLY_STOPPING_PATIENCE:
-        watched = "val_loss" if val_generator else "loss"
+        watched = "val_loss" if len(generators) > 1 else "loss"
         callbacks.append(
             keras.callbacks.EarlyStopping(watched, patience=config.EARLY_STOPPING_PATIENCE)
         )
-    with stoppable(model, log), warnings.catch_warnings():
+    with (
+        streams(generators, config.WORKERS) as (batches, *val_batches),
+        stoppable(model, log),
+        warnings.catch_warnings(),
+    ):
         # Keras says so of every stream that it validates on.
         warnings.filterwarnings("ignore", message="`shuffle=True` was passed")
         history = model.fit(
-            stream(train_generator, workers),
+            batches,
             steps_per_epoch=len(train_generator),
             shuffle=False,  # the generator has done it
             initial_epoch=log.epoch,
             epochs=epochs,
-            validation_data=stream(val_generator, workers) if val_generator else None,
-            validation_steps=len(val_generator) if val_generator else None,
+            validation_data=val_batches[0] if val_batches else None,
+            validation_steps=len(val_generator) if val_batches else None,
             callbacks=[*callbacks, *(custom_callbacks or [])],
             verbose=1 if sys.stdout.isatty() or "ipykernel" in sys.modules else 2,
         )
@@ -234,34 +238,6 @@ def check(train_dataset: Dataset, val_dataset: Dataset | None, config: Config) -
             report = check_dataset(dataset, config, seconds=seconds)
             report.refuse_mistakes(what)
             print(f"{what}: {report}")
-
-
-def stream(generator: DataGenerator, workers: int) -> tf.data.Dataset:
-    """A generator's batches without end, from its epoch on, made ahead of time and in order.
-
-    Keras would run through a generator itself, but it counts a first look at the data as an
-    epoch, and its threads hand batches over in any order: a resumed run would see other ones.
-    Raises what load_image() or load_mask() raises, as TensorFlow's error with the same text.
-    """
-    first, steps = generator.epoch, len(generator)
-
-    def make(k: int) -> list[np.ndarray]:
-        epoch = first if generator.same_every_epoch else first + int(k) // steps
-        return list(generator.batch(epoch, int(k) % steps)[0])
-
-    example = make(0)
-    one_size = generator.config.IMAGE_RESIZE_MODE in ("square", "crop")
-
-    def load(k: tf.Tensor) -> tuple[tuple[tf.Tensor, ...]]:
-        arrays = tf.numpy_function(make, [k], [x.dtype for x in example])
-        for i, (array, like) in enumerate(zip(arrays, example)):
-            # Height and width of pictures, and with them the number of anchors, may vary.
-            free = 0 if one_size else {0: 2, 2: 1}.get(i, 0)
-            array.set_shape([None, *[None] * free, *like.shape[1 + free :]])
-        return (tuple(arrays),)
-
-    batches = tf.data.Dataset.counter()
-    return batches.map(load, num_parallel_calls=workers, deterministic=True).prefetch(2)
 
 
 def _seed(config: Config) -> int:

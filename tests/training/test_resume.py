@@ -145,7 +145,8 @@ PROGRAM = """
     TrainingModel.compile = compile_eagerly
 
     {patch}
-    model = MaskRCNN("training", config(VALIDATION_STEPS=0, STEPS_PER_EPOCH=1), {logs!r})
+    settings = config(VALIDATION_STEPS=0, STEPS_PER_EPOCH=1, WORKERS=2)
+    model = MaskRCNN("training", settings, {logs!r})
     model.train(Blobs(), None, 0.01, 500, "heads", custom_callbacks=[{callback}])
 """
 IN_EPOCH_3 = """keras.callbacks.LambdaCallback(
@@ -170,7 +171,11 @@ def run_until_ready(logs, patch="", callback=""):
         callback=callback,
     )
     process = subprocess.Popen(
-        [sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [sys.executable, "-c", program],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
     )
     for line in process.stdout:
         if line.strip() == "READY":
@@ -182,8 +187,8 @@ def run_until_ready(logs, patch="", callback=""):
 def test_a_signal_saves_and_says_how_to_go_on(number, tmp_path):
     process = run_until_ready(tmp_path, callback=IN_EPOCH_3)
     time.sleep(0.2)
-    process.send_signal(number)
-    printed, _ = process.communicate(timeout=60)
+    os.killpg(process.pid, number)  # as a terminal does: the processes that make batches get it too
+    printed, _ = process.communicate(timeout=60)  # which waits for these to end
     assert process.returncode != 0
     assert "Stopped. The weights as they are stand in" in printed
     assert "model.load_weights(model.find_last()), then the same train() call" in printed

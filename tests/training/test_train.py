@@ -2,8 +2,12 @@
 
 import csv
 import os
+import subprocess
+import sys
+import textwrap
 import threading
 import time
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -13,9 +17,12 @@ from blobs import Blobs, config
 
 from mrcnn.data.generator import DataGenerator
 from mrcnn.model import MaskRCNN
+from mrcnn.run import feed
 from mrcnn.run.callbacks import TrainingDiverged
 from mrcnn.run.keras_model import LOSS_NAMES, TrainingModel
 from mrcnn.run.train import WarmedUp, schedule
+
+ROOT = Path(__file__).parents[2]
 
 
 def files(folder):
@@ -226,7 +233,7 @@ def assert_no_threads_but(threads):
 
 @pytest.mark.parametrize("cores, spoiled", [(1, "mrcnn_class_logits"), (4, "conv1")])
 def test_a_loss_that_is_no_number(cores, spoiled, tmp_path, eager, monkeypatch):
-    monkeypatch.setattr(os, "cpu_count", lambda: cores)  # 4: three threads make the batches
+    monkeypatch.setattr(feed, "cores", lambda: cores)  # 4: three processes make the batches
     threads = running_threads()
     model = MaskRCNN("training", config(VALIDATION_STEPS=0), str(tmp_path))
 
@@ -259,12 +266,34 @@ def test_a_loss_that_is_no_number(cores, spoiled, tmp_path, eager, monkeypatch):
 
 @pytest.mark.parametrize("cores", [1, 4])
 def test_training_leaves_no_threads(cores, tmp_path, val_losses, monkeypatch):
-    monkeypatch.setattr(os, "cpu_count", lambda: cores)
+    monkeypatch.setattr(feed, "cores", lambda: cores)
     threads = running_threads()
     val_losses(*[1.0] * 6)
     model = MaskRCNN("training", config(STEPS_PER_EPOCH=5), str(tmp_path))
     model.train(Blobs(), Blobs(2), 0.01, 3, "heads")
     assert_no_threads_but(threads)
+
+
+def test_two_devices_share_a_batch(tmp_path):
+    """In a process of its own: TensorFlow divides the processor in two before it does anything."""
+    program = f"""
+        import sys
+        sys.path[:0] = [{str(ROOT)!r}, {str(ROOT / "tests" / "training")!r}]
+        import tensorflow as tf
+        (cpu,) = tf.config.list_physical_devices("CPU")
+        half = tf.config.LogicalDeviceConfiguration()
+        tf.config.set_logical_device_configuration(cpu, [half, half])
+        from blobs import Blobs, config
+        from mrcnn.model import MaskRCNN
+
+        with tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"]).scope():
+            model = MaskRCNN("training", config(STEPS_PER_EPOCH=8, WORKERS=2), {str(tmp_path)!r})
+            losses = model.train(Blobs(), Blobs(2), 0.01, 2, "heads").history["loss"]
+        assert losses[1] < losses[0], losses
+    """
+    program = textwrap.dedent(program)
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert not done.returncode, done.stderr[-3000:]
 
 
 @pytest.mark.slow
