@@ -103,21 +103,27 @@ def simplifications(loops: Sequence[np.ndarray]) -> Iterator[list[np.ndarray]]:
     """The loops with few points, then with ever more, and at last as they are.
 
     By Douglas and Peucker (1973): a point goes if the line without it passes within a tolerance.
-    A loop of which fewer than three points would stay keeps all of them: nothing vanishes.
+    A loop keeps three points at least, be it by a smaller tolerance: nothing vanishes.
     loops: each [num_points, (y, x)] in pixels. Yields lists of as many loops.
     """
     weights = [_douglas_peucker(loop) for loop in loops]
     before = -1
     for tolerance in _TOLERANCES:
-        kept = [weight > tolerance for weight in weights]
-        count = sum(np.count_nonzero(keep) for keep in kept)
+        simpler = [_simpler(loop, weight, tolerance) for loop, weight in zip(loops, weights)]
+        count = sum(map(len, simpler))
         if count != before:
-            yield [
-                loop[keep] if np.count_nonzero(keep) > 2 else loop
-                for loop, keep in zip(loops, kept)
-            ]
+            yield simpler
         before = count
     yield list(loops)
+
+
+def _simpler(loop: np.ndarray, weights: np.ndarray, tolerance: float) -> np.ndarray:
+    """The loop within the tolerance, or within the next one that leaves three points or more."""
+    for finer in _TOLERANCES[_TOLERANCES.index(tolerance) :]:
+        kept = weights > finer
+        if np.count_nonzero(kept) > 2:
+            return loop[kept]
+    return loop
 
 
 def _douglas_peucker(loop: np.ndarray) -> np.ndarray:
@@ -180,8 +186,6 @@ def outline(
         polygon = _strung_together(candidate)
         if mask_iou(polygon_mask(polygon, crop.shape), crop) >= min_iou:
             break
-    if len(polygon) > sum(map(len, loops)):  # longer cuts may need more points than were saved
-        polygon = min(polygon, _strung_together(loops), key=len)
     return polygon + origin
 
 
