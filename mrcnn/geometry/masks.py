@@ -65,11 +65,12 @@ def resize(
     0..1 unless preserve_range.
     """
     counted = image.dtype in (np.bool_, np.uint8)  # no NaN to think of
-    if image.dtype == bool:
-        image, preserve_range = image.astype(np.float64), True
+    preserve_range = preserve_range or image.dtype == bool
     plain = (order, mode, cval, clip, preserve_range, anti_aliasing) == _PLAIN
     if plain and counted and image.size and len(output_shape) == 2:
-        return _bilinear(image, output_shape)
+        return _bilinear(image.view(np.uint8), output_shape)
+    if image.dtype == bool:
+        image = image.astype(np.float64)
     return skimage.transform.resize(
         image,
         output_shape,
@@ -188,10 +189,8 @@ def shrink_mask(inside: np.ndarray, mini_shape: Sequence[int]) -> np.ndarray:
 
     mini_shape: (height, width). Returns bool [mini_height, mini_width].
     """
-    # As bytes of 0 and 1 in one piece of memory, which are resized faster.
-    inside = np.ascontiguousarray(inside).view(np.uint8)
-    soft = resize(inside, mini_shape[:2], preserve_range=True)
-    return np.around(soft).astype(bool)
+    # In one piece of memory it is resized faster.
+    return np.around(resize(np.ascontiguousarray(inside), mini_shape[:2])).astype(bool)
 
 
 def expand_mask(bbox: np.ndarray, mini_mask: np.ndarray, image_shape: Sequence[int]) -> np.ndarray:
