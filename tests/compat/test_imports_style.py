@@ -1,6 +1,8 @@
 """Where old scripts import from: the package in every spelling, and the flat layout before it."""
 
 import importlib
+import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -8,6 +10,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
+LEGACY = ROOT / "legacy"
 
 # Every import of ours that three or more of 66 repositories write.
 IMPORTS = """
@@ -52,13 +55,18 @@ def test_reloading_the_package():
         vars(config).update(before)  # the other tests hold the old classes
 
 
-def run(script, *folders, tmp_path):
+def run(script, *folders, tmp_path, python_path=""):
     """Run a script as a user would, from elsewhere, with folders at the end of sys.path."""
     path = tmp_path / "script.py"
     paths = [str(folder) for folder in folders]
     path.write_text(f"import sys\nsys.path += {paths}\n{script}")
     done = subprocess.run(
-        [sys.executable, path], cwd=tmp_path, capture_output=True, text=True, timeout=200
+        [sys.executable, path],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(python_path)},
+        capture_output=True,
+        text=True,
+        timeout=200,
     )
     assert done.returncode == 0, done.stderr
     return done.stdout
@@ -75,15 +83,33 @@ import mrcnn.config, mrcnn.model, mrcnn.utils
 
 
 def test_flat_layout_of_2017(tmp_path):
-    """sys.path.append("Mask_RCNN"), with model.py and coco.py in it; one copy of each class."""
+    """PYTHONPATH=legacy, in a clone that isn't installed; one copy of each class."""
     check = """
 import coco
 assert Config is mrcnn.config.Config and modellib is mrcnn.model and utils is mrcnn.utils
 assert issubclass(coco.CocoConfig, Config)
 print(coco.CocoConfig().NUM_CLASSES, len(visualize.random_colors(2)), coco.__file__)
 """
-    printed = run(FLAT + check, ROOT, tmp_path=tmp_path)
+    printed = run(FLAT + check, tmp_path=tmp_path, python_path=LEGACY)
     assert printed.split() == ["81", "2", str(ROOT / "samples" / "coco" / "coco.py")]
+
+
+def test_flat_layout_takes_the_installed_package(tmp_path):
+    """A clone's legacy/ beside a package that was installed: the clone's own isn't a second one."""
+    package = tmp_path / "installed" / "mrcnn"
+    package.mkdir(parents=True)
+    (package / "__init__.py").touch()
+    (package / "config.py").write_text("Config = 'the installed one'")
+    script = "from config import Config; print(Config)"
+    printed = run(script, tmp_path / "installed", tmp_path=tmp_path, python_path=LEGACY)
+    assert printed == "the installed one\n"
+
+
+def test_coco_outside_its_clone(tmp_path):
+    shutil.copytree(LEGACY, tmp_path / "legacy")
+    script = "try:\n    import coco\nexcept ImportError as error:\n    print(error)"
+    printed = run(script, tmp_path=tmp_path, python_path=tmp_path / "legacy")
+    assert "has no coco.py: legacy/ works from a clone" in printed
 
 
 def test_package_folder_on_the_path(tmp_path):

@@ -21,9 +21,8 @@ from mrcnn.geometry.boxes import extract_bboxes
 ROOT = Path(__file__).parents[2]
 sys.path.append(str(ROOT / "samples" / "coco"))
 
-import coco_download  # noqa: E402
-
 import coco as sample  # noqa: E402
+import coco_download  # noqa: E402
 
 HEIGHT, WIDTH = 60, 80
 ONE = pytest.approx(1, abs=1e-12)  # COCOeval adds one float64 epsilon to a denominator

@@ -2,6 +2,8 @@
 
 import sys
 
+import _clone  # noqa: F401
+
 import mrcnn.model
 
 sys.modules[__name__] = mrcnn.model
