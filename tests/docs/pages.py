@@ -1,11 +1,12 @@
-"""What README.md and docs/ hold: their commands, their Python blocks, their links."""
+"""What README.md, its like and docs/ hold: their commands, their Python blocks, their links."""
 
 import re
 import shlex
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+FRONT = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "SECURITY.md"]
+PAGES = [*FRONT, *sorted((ROOT / "docs").glob("*.md"))]
 
 
 def name(page: Path) -> str:
