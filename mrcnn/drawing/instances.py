@@ -13,9 +13,11 @@ from mrcnn.drawing.pixels import as_picture, cut_masks, random_colors, tint
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+MIN_RENDERED_SIDE = 640  # pixels; a label can be read on a picture at least this long
+
 
 @dataclass
-class Instances:
+class Drawn:
     """What is drawn: checked, one entry an instance in every list."""
 
     picture: np.ndarray  # [height, width, 3] uint8, a copy of the image
@@ -30,11 +32,11 @@ def check_instances(
     boxes: np.ndarray,
     masks: np.ndarray | None,
     class_ids: np.ndarray,
-    class_names: Sequence[str] | Mapping[int, str],
-    scores: Sequence[float] | None,
+    class_names: Sequence[str] | Mapping[int, str] | None,
+    scores: Sequence[float] | np.ndarray | None,
     colors: Sequence[Any] | None,
     captions: Sequence[str | None] | None,
-) -> Instances:
+) -> Drawn:
     """Check and complete the arguments of `mrcnn.visualize.display_instances`.
 
     Raises ValueError where the numbers of boxes, masks and the rest differ, or the masks are not
@@ -62,7 +64,7 @@ def check_instances(
         if scores is not None:
             captions = [f"{name} {score:.3f}" for name, score in zip(captions, scores)]
     captions = ["" if caption is None else str(caption) for caption in captions]
-    return Instances(picture, boxes, masks, captions, _rgb(colors, len(boxes)))
+    return Drawn(picture, boxes, masks, captions, _rgb(colors, len(boxes)))
 
 
 def check_counts(thing: str, counts: Mapping[str, int]) -> None:
@@ -85,7 +87,7 @@ def _rgb(colors: Sequence[Any] | None, count: int) -> list[tuple[float, float, f
         ) from None
 
 
-def draw_instances(ax: "Axes", instances: Instances, show_bbox: bool, title: str = "") -> None:
+def draw_instances(ax: "Axes", instances: Drawn, show_bbox: bool, title: str = "") -> None:
     """Draw picture, masks, boxes and labels on `ax`. Tints `instances.picture` in place."""
     picture, boxes, colors = instances.picture, instances.boxes, instances.colors
     shown = [i for i in range(len(boxes)) if boxes[i].any()]
@@ -102,3 +104,35 @@ def draw_instances(ax: "Axes", instances: Instances, show_bbox: bool, title: str
     labelled = [i for i in shown if instances.captions[i]]
     captions = [instances.captions[i] for i in labelled]
     draw_labels(ax, boxes[labelled], captions, [colors[i] for i in labelled])
+
+
+def render_instances(
+    image: np.ndarray,
+    boxes: np.ndarray,
+    masks: np.ndarray | None,
+    class_ids: np.ndarray,
+    class_names: Sequence[str] | Mapping[int, str] | None,
+    scores: Sequence[float] | np.ndarray | None = None,
+    colors: Sequence[Any] | None = None,
+    captions: Sequence[str | None] | None = None,
+) -> np.ndarray:
+    """Instances drawn over their image: the pixels of a figure without margins.
+
+    Arguments as of `mrcnn.visualize.display_instances`; masks may be None. Returns [height, width,
+    3] uint8 of the image's own size, but for a picture whose longer side has less than 640 pixels:
+    it is enlarged by the smallest whole factor that brings it there, so that labels can be read.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    instances = check_instances(
+        image, boxes, masks, class_ids, class_names, scores, colors, captions
+    )
+    height, width = instances.picture.shape[:2]
+    factor = max(1, -(-MIN_RENDERED_SIDE // max(height, width)))
+    dpi = 128  # a power of two: inches times dpi are whole pixels again, without rounding
+    figure = Figure(figsize=(width * factor / dpi, height * factor / dpi), dpi=dpi)
+    canvas = FigureCanvasAgg(figure)
+    draw_instances(figure.add_axes([0, 0, 1, 1]), instances, show_bbox=True)
+    canvas.draw()
+    return np.asarray(canvas.buffer_rgba())[..., :3].copy()

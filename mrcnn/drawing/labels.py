@@ -76,8 +76,10 @@ def draw_contours(
     )
 
 
-def class_name(class_names: Sequence[str] | Mapping[int, str], class_id: int) -> str:
+def class_name(class_names: Sequence[str] | Mapping[int, str] | None, class_id: int) -> str:
     """The name of a class, "class 7" where it has none."""
+    if class_names is None:
+        return f"class {class_id}"
     if isinstance(class_names, Mapping):
         return str(class_names.get(int(class_id), f"class {class_id}"))
     known = 0 <= class_id < len(class_names)
