@@ -60,7 +60,7 @@ def measure(
 
 @contextlib.contextmanager
 def _batches(generator: Any, maker: str) -> Iterator[Iterator]:
-    from mrcnn.run.feed import stream, streams
+    from mrcnn.train.feed import stream, streams
 
     if maker == "loop":
         yield (generator[i] for i in itertools.count())

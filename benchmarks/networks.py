@@ -13,8 +13,8 @@ import tensorflow as tf
 from common import seconds_of
 
 from mrcnn.config import Config
+from mrcnn.detect.forward import compiled_forward
 from mrcnn.model import MaskRCNN
-from mrcnn.run.infer import compiled_forward
 from mrcnn.weights.synthetic import synthetic_arrays
 
 # Random weights find either nothing or a carpet. Here the two layers that move boxes are zero, so

@@ -55,7 +55,7 @@ def measure(
 
 
 def _from_file(weights: str) -> Any:
-    from mrcnn.cli.configs import config_from_weights
+    from mrcnn.detect.configs import config_from_weights
     from mrcnn.model import MaskRCNN
     from mrcnn.weights.download import weights_path
     from mrcnn.weights.inspection import inspect_weights

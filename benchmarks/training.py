@@ -38,7 +38,7 @@ def measure(
 
     networks.fix_threads(threads)
     from mrcnn.data.generator import DataGenerator
-    from mrcnn.run.train import LAYERS
+    from mrcnn.train.optimiser import LAYERS
 
     scenes = [common.scene(side, 10, seed) for seed in range(batch)]
     boxes = [common.candidates(b, PROPOSALS, side, seed) for seed, (_, b, _) in enumerate(scenes)]

@@ -409,3 +409,9 @@ def _training_mistakes(config: Config) -> list[str]:
             f"{', '.join(Config.LOSS_WEIGHTS)}."
         )
     return mistakes
+
+
+def explicit_names(config: Config) -> set[str]:
+    """The names that a user's Config sets itself, in its class or on the object."""
+    classes = type(config).__mro__[: type(config).__mro__.index(Config)]
+    return {name for owner in (*classes, config) for name in vars(owner) if name.isupper()}

@@ -9,6 +9,7 @@ from typing import Any
 
 from mrcnn.data.dataset import Dataset
 from mrcnn.data.images import resize_image
+from mrcnn.evaluate.ap import compute_ap, compute_ap_range, compute_matches, compute_recall
 from mrcnn.geometry.anchors import generate_anchors, generate_pyramid_anchors
 from mrcnn.geometry.boxes import (
     apply_box_deltas,
@@ -30,7 +31,6 @@ from mrcnn.geometry.masks import (
     resize_mask,
     unmold_mask,
 )
-from mrcnn.run.evaluate import compute_ap, compute_ap_range, compute_matches, compute_recall
 from mrcnn.weights.download import COCO_MODEL_URL, download_trained_weights
 
 __all__ = [

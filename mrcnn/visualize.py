@@ -11,14 +11,20 @@ Boxes are (y1, x1, y2, x2) in pixels, the far corner outside; masks [height, wid
 images what `mrcnn.drawing.pixels.as_picture` takes: grey or RGB, 0..255 or floats of 0..1.
 """
 
-from collections.abc import Mapping, Sequence
+import functools
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 import numpy as np
 
 from mrcnn.drawing.figures import finish, new_figure, picture_axes, show_picture
-from mrcnn.drawing.instances import check_counts, check_instances, draw_instances
+from mrcnn.drawing.instances import (
+    check_counts,
+    check_instances,
+    draw_instances,
+    render_instances,
+)
 from mrcnn.drawing.labels import class_name, draw_contours, draw_labels, draw_outline, line_width
 from mrcnn.drawing.pixels import apply_mask, as_picture, cut_masks, draw_box, random_colors, tint
 from mrcnn.drawing.plots import (
@@ -27,12 +33,15 @@ from mrcnn.drawing.plots import (
     plot_overlaps,
     plot_precision_recall,
 )
+from mrcnn.evaluate.ap import compute_matches
 from mrcnn.geometry.masks import paste_masks
-from mrcnn.run.evaluate import compute_matches
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 __all__ = [
     "apply_mask",
@@ -50,8 +59,6 @@ __all__ = [
     "random_colors",
     "render_instances",
 ]
-
-MIN_RENDERED_SIDE = 640  # pixels; a label can be read on a picture at least this long
 
 # -- Images -----------------------------------------------------------------------------------
 
@@ -144,13 +151,27 @@ def display_top_masks(
 # -- Instances --------------------------------------------------------------------------------
 
 
+def takes_results(function: Callable[P, R]) -> Callable[P, R]:
+    """Let a function of boxes and class_names be called with `**result`, which has rois only."""
+
+    @functools.wraps(function)
+    def call(*args: P.args, **kwargs: P.kwargs) -> R:
+        if "rois" in kwargs:
+            kwargs.setdefault("class_names", None)
+            kwargs["boxes"] = kwargs.pop("rois")
+        return function(*args, **kwargs)
+
+    return call
+
+
+@takes_results
 def display_instances(
     image: np.ndarray,
     boxes: np.ndarray,
     masks: np.ndarray | None,
     class_ids: np.ndarray,
-    class_names: Sequence[str] | Mapping[int, str],
-    scores: Sequence[float] | None = None,
+    class_names: Sequence[str] | Mapping[int, str] | None,
+    scores: Sequence[float] | np.ndarray | None = None,
     title: str = "",
     figsize: tuple[float, float] = (16, 16),
     ax: "Axes | None" = None,
@@ -164,10 +185,11 @@ def display_instances(
 
     boxes: [instances, (y1, x1, y2, x2)] in pixels; a row of zeros is no box and left out.
     masks: [height, width, instances], bool or 0 and 1; may be None if show_mask is False.
-    class_ids: [instances]; class_names: list or dict of names by class id.
+    class_ids: [instances]; class_names: list or dict of names by class id, "class 7" without.
     scores: [instances] of 0..1. captions: [instances] texts in place of the labels, "" or None
     for no label. colors: [instances] matplotlib colours; `random_colors` otherwise.
     figsize: inches (width, height) into which the figure fits, in the form of the picture.
+    `**result` can be given, too: rois are the boxes, and class_names may then be left out.
 
     Raises ValueError where the numbers of boxes, masks and the rest differ.
     """
@@ -184,38 +206,6 @@ def display_instances(
         ax = picture_axes(instances.picture.shape, figsize, title, save_path)
     draw_instances(ax, instances, show_bbox, title)
     return finish(ax.get_figure(root=True), own, save_path)
-
-
-def render_instances(
-    image: np.ndarray,
-    boxes: np.ndarray,
-    masks: np.ndarray | None,
-    class_ids: np.ndarray,
-    class_names: Sequence[str] | Mapping[int, str],
-    scores: Sequence[float] | None = None,
-    colors: Sequence[Any] | None = None,
-    captions: Sequence[str | None] | None = None,
-) -> np.ndarray:
-    """The picture of `display_instances` as an array, pixel for pixel, without margins.
-
-    Arguments as there; masks may be None. Returns [height, width, 3] uint8 of the image's own
-    size, but for a picture whose longer side has less than 640 pixels: it is enlarged by the
-    smallest whole factor that brings it there, so that the labels can be read.
-    """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    instances = check_instances(
-        image, boxes, masks, class_ids, class_names, scores, colors, captions
-    )
-    height, width = instances.picture.shape[:2]
-    factor = max(1, -(-MIN_RENDERED_SIDE // max(height, width)))
-    dpi = 128  # a power of two: inches times dpi are whole pixels again, without rounding
-    figure = Figure(figsize=(width * factor / dpi, height * factor / dpi), dpi=dpi)
-    canvas = FigureCanvasAgg(figure)
-    draw_instances(figure.add_axes([0, 0, 1, 1]), instances, show_bbox=True)
-    canvas.draw()
-    return np.asarray(canvas.buffer_rgba())[..., :3].copy()
 
 
 def display_differences(

@@ -25,7 +25,7 @@ def eager(monkeypatch):
 
     Models compiled in this test run eagerly; the numbers are the same to rounding.
     """
-    from mrcnn.run.keras_model import TrainingModel
+    from mrcnn.train.keras_model import TrainingModel
 
     compile_graph = TrainingModel.compile
 

@@ -65,5 +65,7 @@ def blobs(height: int, width: int, seed: int = 0, channels: int = 3) -> np.ndarr
 def reconfigured(model, **settings):
     """The same network and its trace under other settings that don't change the graph."""
     other = type(model).__new__(type(model))
-    vars(other).update(vars(model), config=small_config(**settings), _anchor_cache={})
+    forward = type(model._forward)()
+    forward.traced = model._forward.traced
+    vars(other).update(vars(model), config=small_config(**settings), _forward=forward)
     return other

@@ -13,9 +13,11 @@ from PIL import Image
 from pycocotools.coco import COCO
 
 from mrcnn.cli import detect, main, synthetic
-from mrcnn.cli.configs import apply_setting, config_from_weights, load_config
-from mrcnn.cli.errors import UsageError
+from mrcnn.cli.configs import apply_setting, load_config
 from mrcnn.config import Config
+from mrcnn.detect import files
+from mrcnn.detect.configs import class_names, config_from_weights
+from mrcnn.errors import UsageError
 from mrcnn.weights.inspection import inspect_weights
 from mrcnn.weights.writing import write_weights
 
@@ -70,7 +72,7 @@ def _fake(picture: np.ndarray) -> dict:
 
 @pytest.fixture
 def fake_detector(monkeypatch):
-    monkeypatch.setattr(detect, "load_detector", lambda job: _fake)
+    monkeypatch.setattr(detect, "load_detector", lambda *_: _fake)
 
 
 def _run(*argv) -> int:
@@ -249,7 +251,7 @@ def test_a_picture_that_the_network_refuses_does_not_stop_the_rest(
             raise MemoryError
         return _fake(picture)
 
-    monkeypatch.setattr(detect, "load_detector", lambda job: picky)
+    monkeypatch.setattr(detect, "load_detector", lambda *_: picky)
     Image.fromarray(np.full((9, 9), 1000, np.uint16)).save(photos / "deep.png")
     assert _detect([photos], tmp_path / "out") == 1
     said = capsys.readouterr()
@@ -268,7 +270,7 @@ def test_ctrl_c_writes_what_is_done(photos, tmp_path, monkeypatch, capsys):
             raise KeyboardInterrupt
         return _fake(picture)
 
-    monkeypatch.setattr(detect, "load_detector", lambda job: interrupted)
+    monkeypatch.setattr(detect, "load_detector", lambda *_: interrupted)
     out = tmp_path / "out"
     pictures = [photos / "large.jpg", photos / "small.png", photos / "broken.jpg"]
     assert _detect(pictures, out) == 130
@@ -283,8 +285,8 @@ def test_a_full_disk_ends_the_run_with_a_sentence(photos, tmp_path, monkeypatch,
     def full(path, picture):
         raise OSError(28, "No space left on device", str(path))
 
-    monkeypatch.setattr(detect, "load_detector", lambda job: _fake)
-    monkeypatch.setattr(detect, "write_png", full)
+    monkeypatch.setattr(detect, "load_detector", lambda *_: _fake)
+    monkeypatch.setattr(files, "write_png", full)
     assert _detect([photos / "large.jpg"], tmp_path / "out") == 2
     assert "large.png: No space left on device." in capsys.readouterr().err
 
@@ -306,18 +308,17 @@ def test_the_bar_is_drawn_on_a_terminal_only(photos, tmp_path, monkeypatch, fake
 
 
 def test_class_names(tmp_path):
-    coco = detect.class_names(None, 81)
+    coco = class_names(None, 81)
     assert len(coco) == len(set(coco)) == 81
     # A sample of Matterport's demo list, whose order is that of the trained heads.
     order = {0: "BG", 1: "person", 10: "traffic light", 17: "dog", 34: "kite", 57: "chair"}
     assert {i: coco[i] for i in order} == order and coco[80] == "toothbrush"
-    assert detect.class_names(None, 2, "balloon") == ["BG", "balloon"]
-    assert detect.class_names(None, 3) == ["BG", "class 1", "class 2"]
-    assert detect.class_names("a, b", 3) == ["BG", "a", "b"]
-    assert detect.class_names("BG,a", 2) == ["BG", "a"]
-    assert detect.class_names("x,y,z", 4, "synthetic")[1] == "synthetic x"
+    assert class_names(None, 2, "balloon") == ["BG", "balloon"]
+    assert class_names(None, 3) == ["BG", "class 1", "class 2"]
+    assert class_names("a, b", 3) == ["BG", "a", "b"]
+    assert class_names("BG,a", 2) == ["BG", "a"]
     (tmp_path / "names.txt").write_text("background\nfire hydrant\n\n")
-    assert detect.class_names(str(tmp_path / "names.txt"), 2)[1] == "fire hydrant"
+    assert class_names(str(tmp_path / "names.txt"), 2)[1] == "fire hydrant"
 
 
 # -- Config ---------------------------------------------------------------------------------

@@ -191,7 +191,7 @@ def photos(tmp_path, monkeypatch) -> Path:
         "scores": np.array([0.75, 0.5], np.float32),
         "masks": squares(2),
     }
-    monkeypatch.setattr(detect, "load_detector", lambda job: lambda picture: found)
+    monkeypatch.setattr(detect, "load_detector", lambda *_: lambda picture: found)
     return folder
 
 
@@ -216,7 +216,7 @@ def test_detections_come_back_as_labels(labels, photos, tmp_path, capsys):
 
 
 def test_ctrl_c_keeps_the_labels_so_far(photos, tmp_path, monkeypatch, capsys):
-    detect_one, seen = detect.load_detector(None), []
+    detect_one, seen = detect.load_detector(None, None, None), []
 
     def interrupted(picture):
         seen.append(picture)
@@ -224,7 +224,7 @@ def test_ctrl_c_keeps_the_labels_so_far(photos, tmp_path, monkeypatch, capsys):
             raise KeyboardInterrupt
         return detect_one(picture)
 
-    monkeypatch.setattr(detect, "load_detector", lambda job: interrupted)
+    monkeypatch.setattr(detect, "load_detector", lambda *_: interrupted)
     argv = ("--weights", "synthetic", "--out", tmp_path / "out", "--labels", "via")
     assert run("detect", photos, *argv) == 130
     assert formats.open(tmp_path / "out" / "via.json").num_images == 1

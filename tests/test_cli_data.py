@@ -8,11 +8,11 @@ import pytest
 from PIL import Image
 
 from mrcnn.cli import main
-from mrcnn.cli.data_sets import open_part, with_classes
-from mrcnn.cli.errors import UsageError
 from mrcnn.config import Config
+from mrcnn.data.parts import open_part, with_classes
 from mrcnn.data.survey import badly_met, best_anchor_iou, suggest_scales, take_survey
 from mrcnn.drawing.sheet import Tile, contact_sheet
+from mrcnn.errors import UsageError
 from mrcnn.geometry.anchors import anchors_of_picture
 from mrcnn.geometry.boxes import compute_overlaps
 

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mrcnn.cli import evaluate_detections, main
-from mrcnn.cli.classes import match_names
-from mrcnn.cli.errors import UsageError
-from mrcnn.run.results import ResultsWriter, coco_results
+from mrcnn.cli import evaluate, main
+from mrcnn.detect.results import ResultsWriter, coco_results
+from mrcnn.errors import UsageError
+from mrcnn.evaluate.classes import match_names
 
 GOLDEN = Path(__file__).parent / "golden" / "coco_eval"
 BOXES = {"a": [(2, 3, 30, 40), (50, 50, 90, 80)], "b": [(10, 10, 60, 60)], "c": [(5, 5, 95, 95)]}
@@ -49,10 +49,10 @@ def found(boxes, scores, class_id=1) -> dict:
 @pytest.fixture
 def oracle(monkeypatch):
     """A network that finds the labels; a detection of another class is its own invention."""
-    plans = []
+    configs = []
 
-    def load(plan, out):
-        plans.append(plan)
+    def load(config, path, out):
+        configs.append(config)
 
         def detect(picture):
             boxes = list(BOXES.values())[picture[0, 0, 0] - 1]
@@ -60,8 +60,8 @@ def oracle(monkeypatch):
 
         return detect
 
-    monkeypatch.setattr(evaluate_detections, "load_detector", load)
-    return plans
+    monkeypatch.setattr(evaluate, "load_detector", load)
+    return configs
 
 
 def run(*words) -> int:
@@ -84,8 +84,8 @@ def test_weights(cells, oracle, tmp_path, capsys):
     for kind in ("masks", "boxes"):
         assert metrics[kind]["AP"] == pytest.approx(1, abs=1e-9)
     # The Config's own confidence counts instances, a low one is asked of the network.
-    plan = oracle[0]
-    assert (metrics["threshold"], plan.config.DETECTION_MIN_CONFIDENCE) == (0.7, 0.05)
+    config = oracle[0]
+    assert (metrics["threshold"], config.DETECTION_MIN_CONFIDENCE) == (0.7, 0.05)
     assert metrics["about"]["config"]["DETECTION_MIN_CONFIDENCE"] == 0.7
     report = (out / "report.html").read_text()
     assert "nucleus.h5 on cells" in report
@@ -99,7 +99,7 @@ def test_options(cells, oracle, tmp_path):
     words = ["--max-detections", 1, "--min-score", 0.2, "--threshold", 0.7, "--limit", 2]
     settings = ["--set", "DETECTION_NMS_THRESHOLD=0.4"]
     assert run(cells, "--weights", "nucleus", "--out", out, *words, *settings) == 0
-    config = oracle[0].config
+    config = oracle[0]
     assert config.DETECTION_MAX_INSTANCES == 1 and config.DETECTION_MIN_CONFIDENCE == 0.2
     assert config.DETECTION_NMS_THRESHOLD == 0.4
     metrics = numbers(out)

@@ -8,15 +8,15 @@ import numpy as np
 import pytest
 from test_cli_data import run, write_nuclei
 
-from mrcnn.cli import training_plan
-from mrcnn.cli.choices import Circumstances, complete
-from mrcnn.cli.configs import explicit_names
-from mrcnn.cli.errors import UsageError
-from mrcnn.cli.training_plan import find_start, run_name
 from mrcnn.cli.weights import find_weights
-from mrcnn.config import Config
+from mrcnn.config import Config, explicit_names
 from mrcnn.data.check import DatasetReport
 from mrcnn.data.survey import Survey
+from mrcnn.errors import UsageError
+from mrcnn.train import plan as plans
+from mrcnn.train.choices import Circumstances, complete
+from mrcnn.train.plan import find_start, run_name
+from mrcnn.train.plan_text import lines
 from mrcnn.weights.inspection import inspect_weights
 
 # A network of a few thousand weights, so that a step takes milliseconds.
@@ -29,7 +29,7 @@ SETTINGS = [word for setting in TINY for word in ("--set", setting)]
 @pytest.fixture(autouse=True)
 def _no_gpu(monkeypatch):
     monkeypatch.setenv("TF_CPP_MIN_LOG_LEVEL", "3")
-    monkeypatch.setattr(training_plan, "has_gpu", lambda: False)
+    monkeypatch.setattr(plans, "has_gpu", lambda: False)
 
 
 @pytest.fixture
@@ -40,9 +40,11 @@ def cells(tmp_path):
 
 def plan_of(*argv):
     """The plan behind a command line."""
+    from mrcnn.cli import train
     from mrcnn.cli.commands import build_parser
 
-    return training_plan.make_plan(build_parser().parse_args(["train", *map(str, argv)]))
+    args = build_parser().parse_args(["train", *map(str, argv)])
+    return plans.make_plan(train.wishes(args))
 
 
 # -- What is chosen -------------------------------------------------------------------------
@@ -150,7 +152,7 @@ def test_the_network_is_that_of_the_weights_and_the_classes_those_of_the_data(ce
     assert plan.config.SEED is None  # theirs is 2018
     assert "mrcnn_mask" in plan.exclude
     assert plan.train.class_names == ["BG", "object"]
-    assert any("new heads" in line for line in plan.lines)
+    assert any("new heads" in line for line in lines(plan))
 
 
 def test_heads_for_the_same_classes_are_kept(cells):

@@ -15,8 +15,8 @@ from golden_cases import load_utils_cases
 from mrcnn.config import Config
 from mrcnn.data import images, inputs, roi_targets
 from mrcnn.data.dataset import Dataset
+from mrcnn.evaluate import ap
 from mrcnn.geometry import anchors, boxes, masks
-from mrcnn.run import evaluate
 
 CASES = load_utils_cases()
 GRAPH_TWINS = {
@@ -90,7 +90,7 @@ def call_parse_meta(case):
 
 
 def call_ap_range(case):
-    return evaluate.compute_ap_range(*case.inputs.values(), verbose=0)
+    return ap.compute_ap_range(*case.inputs.values(), verbose=0)
 
 
 def call_load_image_gt(case):
@@ -164,10 +164,10 @@ HOW_TO_CALL = {
     "build_rpn_targets": call_rpn_targets,
     "build_detection_targets": call_detection_targets,
     "generate_random_rois": plainly(roi_targets),
-    "compute_matches": plainly(evaluate),
-    "compute_ap": plainly(evaluate),
+    "compute_matches": plainly(ap),
+    "compute_ap": plainly(ap),
     "compute_ap_range": call_ap_range,
-    "compute_recall": plainly(evaluate),
+    "compute_recall": plainly(ap),
     **dict.fromkeys(GRAPH_TWINS, call_graph_twin),
 }
 

@@ -1,8 +1,10 @@
-"""What several commands take: settings of the Config, and numbers that have bounds."""
+"""What several commands take: data, settings of the Config, and numbers that have bounds."""
 
 import argparse
 from collections.abc import Callable
 from typing import Any
+
+from mrcnn.data.formats import FORMATS
 
 
 def add_config_arguments(parser: argparse.ArgumentParser, config_is: str) -> None:
@@ -20,6 +22,63 @@ def add_set_argument(parser: argparse.ArgumentParser) -> None:
         dest="settings",
         metavar="NAME=VALUE",
         help="set one attribute of the Config, such as IMAGE_MAX_DIM=512; may be repeated",
+    )
+
+
+def add_data_arguments(parser: argparse.ArgumentParser) -> None:
+    """DATA and how to read it, the same for every command that takes labelled pictures."""
+    parser.add_argument(
+        "data",
+        metavar="DATA",
+        help="a folder of labelled pictures, or an annotation file (COCO, VIA)",
+    )
+    parser.add_argument(
+        "--format",
+        default="auto",
+        choices=["auto", *FORMATS],
+        help="what labelled them (default: found out from the files)",
+    )
+    parser.add_argument(
+        "--class-name",
+        default="object",
+        metavar="NAME",
+        help="what is labelled, where the files don't name it, as with masks (default: object)",
+    )
+
+
+def add_parts_arguments(parser: argparse.ArgumentParser) -> None:
+    """DATA, --subset and --with, for commands that take all parts one by one."""
+    add_data_arguments(parser)
+    add = parser.add_argument
+    add("--subset", metavar="NAME", help="only this part of DATA (default: all, one by one)")
+    add(
+        "--with",
+        action="append",
+        default=[],
+        dest="added",
+        metavar="DATA",
+        help="join this set, of any format; of a picture that both have, its labels are taken, not "
+        "those of DATA. Classes of one name are one. May be repeated; a later one counts more",
+    )
+
+
+def add_force_argument(parser: argparse.ArgumentParser) -> None:
+    """--force, the same for every command that writes annotation files."""
+    parser.add_argument(
+        "--force",
+        action="store_true",
+        help="overwrite annotation files; without it they are left alone, since they may have "
+        "been corrected by hand",
+    )
+
+
+def add_logs_argument(parser: argparse.ArgumentParser) -> None:
+    """--logs, the same for every command that takes --weights last."""
+    parser.add_argument(
+        "--logs",
+        default="logs",
+        metavar="DIR",
+        help="where --weights last looks for the newest checkpoint (default: ./logs)",
     )
 
 

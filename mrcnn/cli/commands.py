@@ -8,11 +8,12 @@ from collections.abc import Sequence
 
 from mrcnn import __version__
 from mrcnn.cli import data, detect, evaluate, inspect, train
-from mrcnn.cli.errors import UsageError
+from mrcnn.cli.completion import SHELLS, PrintCompletion
 from mrcnn.config import ConfigError
 from mrcnn.data.check import DatasetError
 from mrcnn.data.formats import FormatError
 from mrcnn.data.pictures import PictureError
+from mrcnn.errors import UsageError
 from mrcnn.weights.download import DownloadError
 from mrcnn.weights.errors import WeightsError
 
@@ -75,6 +76,12 @@ def build_parser() -> argparse.ArgumentParser:
         epilog="`mrcnn COMMAND --help` explains a command.",
     )
     parser.add_argument("--version", action="version", version=f"mrcnn {__version__}")
+    parser.add_argument(
+        "--print-completion",
+        action=PrintCompletion,
+        choices=SHELLS,
+        help="print a script that lets the shell complete commands and options (docs/faq.md)",
+    )
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
     for name, command in COMMANDS.items():
         subparser = commands.add_parser(

@@ -1,7 +1,6 @@
-"""Where a command's Config comes from: a weight file, a Python file or module, and `--set`.
+"""Where a command's Config comes from: a Python file or module, and `--set`.
 
 load_config("cells.py:CellsConfig")
-config_from_weights(inspect_weights("cells.h5"))
 apply_setting(config, "DETECTION_MAX_INSTANCES=20")
 """
 
@@ -10,73 +9,14 @@ import difflib
 import importlib
 import importlib.util
 import sys
-from collections.abc import Collection
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import numpy as np
 
-from mrcnn.cli.errors import UsageError
-from mrcnn.config import PRECISIONS, Config, hyper_parameter_names
-from mrcnn.weights.inspection import PARTS, WeightsInfo
-
-# -- From the weights -----------------------------------------------------------------------
-
-
-def config_from_weights(info: WeightsInfo) -> Config:
-    """A Config that fits a weight file, as far as the file shows; the rest are the defaults."""
-    known = hyper_parameter_names()
-    shown = {name: value for name, value in info.config_attributes().items() if name in known}
-    shown |= {"NAME": shown.get("NAME") or info.path.stem, "IMAGES_PER_GPU": 1, "GPU_COUNT": 1}
-    shown.pop("MIXED_PRECISION", None)  # was good on the machine that trained
-    if shown.get("IMAGE_RESIZE_MODE") == "crop":
-        shown["IMAGE_RESIZE_MODE"] = "pad64"  # trained on pieces, but whole pictures are wanted
-    return type("FileConfig", (Config,), shown)()
-
-
-def check_fits(config: Config, info: WeightsInfo) -> None:
-    """Refuse weights with which the network of this Config can't detect.
-
-    The loader would find out as well, but only after TensorFlow came up and the network was built.
-    Raises UsageError.
-    """
-    absent = [part for part in PARTS if part not in info.parts]
-    if absent:
-        raise UsageError(
-            f"{info.path} has no {', no '.join(absent)}: nothing can be detected with it. Train "
-            "it first, or take the weights of a whole Mask R-CNN."
-        )
-    if info.backbone == "other" and not callable(config.BACKBONE):
-        raise UsageError(
-            f"the encoder in {info.path} is neither ResNet-50 nor ResNet-101: give a --config "
-            "whose BACKBONE is its function."
-        )
-    found = differences(config, info)
-    if found:
-        raise UsageError(
-            f"{info.path} doesn't fit {type(config).__name__} ({'; '.join(found)}): give "
-            "the values that it was trained with, by --config or --set."
-        )
-
-
-def differences(config: Config, info: WeightsInfo, but: Collection[str] = ()) -> list[str]:
-    """What of a Config the tensors of a weight file contradict, as "NAME: file x, config y".
-
-    but: names that may differ.
-    """
-    found = [
-        f"{name}: file {value}, config {getattr(config, name)}"
-        for name, value in info.attributes.items()
-        if name not in but
-        and getattr(config, name) != value
-        and not callable(getattr(config, name))
-    ]
-    ratios = len(np.ravel(config.RPN_ANCHOR_RATIOS))
-    if info.anchors_per_location not in (None, ratios):
-        found.append(f"RPN_ANCHOR_RATIOS: file {info.anchors_per_location} values, config {ratios}")
-    return found
-
+from mrcnn.config import PRECISIONS, Config
+from mrcnn.errors import UsageError
 
 # -- From Python ----------------------------------------------------------------------------
 
@@ -103,12 +43,6 @@ def load_config(spec: str) -> Config:
     if not isinstance(config, Config):
         raise UsageError(f"--config: {name} in {source} is no subclass of mrcnn.config.Config.")
     return config
-
-
-def explicit_names(config: Config) -> set[str]:
-    """The names that a user's Config sets itself, in its class or on the object."""
-    classes = type(config).__mro__[: type(config).__mro__.index(Config)]
-    return {name for owner in (*classes, config) for name in vars(owner) if name.isupper()}
 
 
 def _import(source: str) -> ModuleType:
@@ -173,8 +107,8 @@ _FOLLOW = {
 _MAY_BE_NONE = ("IMAGE_MIN_DIM", "TRAIN_BN")
 
 
-def apply_setting(config: Config, setting: str) -> None:
-    """Set one attribute of `config` from the text NAME=VALUE.
+def apply_setting(config: Config, setting: str) -> str:
+    """Set one attribute of `config` from the text NAME=VALUE; returns its name.
 
     VALUE is a Python literal; what is none is taken as text. Raises UsageError for a name that
     the Config doesn't have, and for a value of another kind than the default's.
@@ -194,6 +128,7 @@ def apply_setting(config: Config, setting: str) -> None:
     except (ValueError, SyntaxError):
         value = text
     setattr(config, name, _of_kind(config, name, value, setting))
+    return name
 
 
 def _of_kind(config: Config, name: str, value: Any, setting: str) -> Any:

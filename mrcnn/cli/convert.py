@@ -9,15 +9,16 @@ Annotation files that are there already are kept, unless --force is given.
 """
 
 import argparse
-from collections.abc import Iterator
 from pathlib import Path
 
-from mrcnn.cli.errors import UsageError
-from mrcnn.cli.joining import WHOLE, add_parts_arguments, each_part, part_names
-from mrcnn.cli.terminal import Progress, counted, listed, plain_warnings
+from mrcnn.cli.arguments import add_force_argument, add_parts_arguments
 from mrcnn.data.dataset import Dataset
+from mrcnn.data.joining import WHOLE, each_part, part_names
 from mrcnn.data.unfinished import check_free
-from mrcnn.data.writers import WRITERS, Labelled, file_name_from
+from mrcnn.data.writers import WRITERS, labelled, place
+from mrcnn.errors import UsageError
+from mrcnn.progress import Progress, plain_warnings
+from mrcnn.words import counted, listed
 
 HELP = "write labelled pictures in another format"
 
@@ -36,23 +37,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_force_argument(parser)
 
 
-def add_force_argument(parser: argparse.ArgumentParser) -> None:
-    """--force, the same for every command that writes annotation files."""
-    parser.add_argument(
-        "--force",
-        action="store_true",
-        help="overwrite annotation files; without it they are left alone, since they may have "
-        "been corrected by hand",
-    )
-
-
 def run(args: argparse.Namespace) -> int:
     """Convert part by part; returns 0.
 
     Raises UsageError, FormatError or PictureError where DATA can't be read, FileExistsError where
     annotation files are in the way, OSError where they can't be written.
     """
-    parts, out = part_names(args), Path(args.out).expanduser()
+    parts = part_names(args.data, args.format, args.subset)
+    out = Path(args.out).expanduser()
     several = not args.subset and parts != [WHOLE]
     if several and out.suffix == ".json":
         raise UsageError(
@@ -63,21 +55,11 @@ def run(args: argparse.Namespace) -> int:
     if not args.force:
         for path in places.values():
             check_free(path)
-    for part, dataset in each_part(args):
+    for part, dataset in each_part(
+        args.data, args.format, args.subset, args.class_name, args.added
+    ):
         convert(dataset, args.to, places[part], args.force)
     return 0
-
-
-def place(out: Path, to: str) -> Path:
-    """Where annotations go: `out` as a folder for labelme, else a file, in `out` or itself.
-
-    Raises UsageError if it is a file where it must be a folder.
-    """
-    if to != "labelme":
-        return out if out.suffix == ".json" else out / f"{to}.json"
-    if out.suffix == ".json" or out.is_file():
-        raise UsageError(f"LabelMe has a file for each picture: give a folder, not the file {out}.")
-    return out
 
 
 def convert(dataset: Dataset, to: str, path: Path, force: bool) -> None:
@@ -90,7 +72,7 @@ def convert(dataset: Dataset, to: str, path: Path, force: bool) -> None:
         try:
             options = {"category_ids": ids} if own_ids else {}
             with WRITERS[to](path, names, overwrite=force, **options) as writer:
-                for item in _items(dataset, path if to == "labelme" else path.parent):
+                for item in labelled(dataset, path if to == "labelme" else path.parent):
                     writer.add(item)
                     progress.advance()
         finally:
@@ -102,15 +84,3 @@ def convert(dataset: Dataset, to: str, path: Path, force: bool) -> None:
     for kind, notes in (("reading", dataset.notes), ("writing", writer.notes)):
         for note in notes:
             print(f"  - ({kind}) {note}")
-
-
-def _items(dataset: Dataset, folder: Path) -> Iterator[Labelled]:
-    for image_id in dataset.image_ids:
-        info = dataset.image_info[image_id]
-        if info["path"] is None:
-            raise UsageError(
-                f"the picture {info['id']} is inside its annotation file, where only LabelMe "
-                "finds it: save it as a file beside that first."
-            )
-        masks, class_ids = dataset.load_mask(image_id)
-        yield Labelled(file_name_from(folder, info["path"]), *masks.shape[:2], masks, class_ids)

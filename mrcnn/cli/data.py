@@ -18,17 +18,18 @@ from pathlib import Path
 import numpy as np
 
 from mrcnn.cli import convert
-from mrcnn.cli.arguments import add_config_arguments, number
-from mrcnn.cli.configs import apply_setting, explicit_names, load_config
-from mrcnn.cli.errors import UsageError
-from mrcnn.cli.joining import WHOLE, add_parts_arguments, each_part
-from mrcnn.cli.terminal import Progress, counted, listed, plain_warnings
-from mrcnn.config import Config
+from mrcnn.cli.arguments import add_config_arguments, add_parts_arguments, number
+from mrcnn.cli.configs import apply_setting, load_config
+from mrcnn.config import Config, explicit_names
 from mrcnn.data.dataset import Dataset
 from mrcnn.data.inputs import load_mask
+from mrcnn.data.joining import WHOLE, each_part
 from mrcnn.data.pictures import write_png
 from mrcnn.data.survey import Survey, badly_met, suggest_scales, take_survey
 from mrcnn.drawing.sheet import Tile, contact_sheet
+from mrcnn.errors import UsageError
+from mrcnn.progress import Progress, plain_warnings
+from mrcnn.words import counted, listed
 
 HELP = "look at labelled pictures: their numbers and mistakes, or a page of them; or convert them"
 
@@ -86,6 +87,10 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
+def _parts(args: argparse.Namespace) -> Iterator[tuple[str, Dataset]]:
+    return each_part(args.data, args.format, args.subset, args.class_name, args.added)
+
+
 # -- check ----------------------------------------------------------------------------------
 
 
@@ -97,7 +102,7 @@ def check(args: argparse.Namespace) -> int:
     given = bool(args.config or args.settings)
     count_classes = "NUM_CLASSES" not in explicit_names(config)
     found = 0
-    for part, dataset in each_part(args):
+    for part, dataset in _parts(args):
         name = args.data if part == WHOLE else f"{args.data}, {part}"
         print(f"{name}: {counted(dataset.num_images, 'picture')} ({dataset.format})")
         if count_classes:
@@ -169,7 +174,7 @@ def show(args: argparse.Namespace) -> None:
         raise UsageError(f"--out {out} is a folder: give the name of a PNG file.")
     if out.suffix.lower() != ".png":
         raise UsageError(f"--out {out}: the sheet is a PNG picture; let its name end in .png.")
-    pairs = [(dataset, int(i)) for _, dataset in each_part(args) for i in dataset.image_ids]
+    pairs = [(dataset, int(i)) for _, dataset in _parts(args) for i in dataset.image_ids]
     rng = np.random.default_rng(args.seed)
     chosen = sorted(rng.choice(len(pairs), min(args.count, len(pairs)), replace=False))
     progress = Progress(len(chosen))

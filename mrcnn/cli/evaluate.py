@@ -8,35 +8,43 @@ mrcnn evaluate cells/ --results out/results.json     # what `mrcnn detect` or ot
 import argparse
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from mrcnn import __version__
-from mrcnn.cli.arguments import add_config_arguments, fraction, number
-from mrcnn.cli.configs import apply_setting, check_fits, config_from_weights, load_config
-from mrcnn.cli.data_sets import add_data_arguments, open_part
-from mrcnn.cli.detect import class_names
-from mrcnn.cli.errors import UsageError
-from mrcnn.cli.evaluate_detections import Plan, Task, detected, from_results
-from mrcnn.cli.terminal import Progress, plain_warnings
-from mrcnn.cli.weights import add_logs_argument, find_weights
+from mrcnn.cli.arguments import (
+    add_config_arguments,
+    add_data_arguments,
+    add_logs_argument,
+    fraction,
+    number,
+)
+from mrcnn.cli.configs import apply_setting, load_config
+from mrcnn.cli.detector import load_detector
+from mrcnn.cli.weights import find_weights
 from mrcnn.config import Config
 from mrcnn.data import formats
 from mrcnn.data.coco_names import COCO_NAMES
-from mrcnn.run.coco_eval import MAX_DETECTIONS, Collected
-from mrcnn.run.matching import match
-from mrcnn.run.metrics import IOU, all_metrics
-from mrcnn.run.report import write_report, write_text
-from mrcnn.run.report_pictures import choose, example
-from mrcnn.run.report_text import as_text
+from mrcnn.data.parts import open_part
+from mrcnn.detect.configs import check_fits, class_names, config_from_weights
+from mrcnn.errors import UsageError
+from mrcnn.evaluate.coco import LEAST_SCORE, MAX_DETECTIONS, Collected
+from mrcnn.evaluate.detections import Task, detected, from_results
+from mrcnn.evaluate.matching import match
+from mrcnn.evaluate.metrics import IOU, all_metrics
+from mrcnn.evaluate.report import write_report, write_text
+from mrcnn.evaluate.report_pictures import choose, example
+from mrcnn.evaluate.report_text import as_text
+from mrcnn.progress import Progress, plain_warnings
 from mrcnn.weights.inspection import WeightsInfo, inspect_weights
 
 HELP = "measure weights, or a file of results, against labelled pictures"
 
 METRICS, REPORT = "metrics.json", "report.html"
 SOME_FAILED = 1
-LEAST_SCORE = 0.05  # AP weighs unsure detections by itself; below, they only cost time
 FOR_RESULTS = 0.5  # confidence at which the detections of a file are counted
 _MATTERS = (
     *("BACKBONE", "IMAGE_RESIZE_MODE", "IMAGE_MIN_DIM", "IMAGE_MAX_DIM", "IMAGE_MIN_SCALE"),
@@ -107,22 +115,36 @@ def run(args: argparse.Namespace) -> int:
     if args.results and (args.config or args.settings or args.classes):
         raise UsageError("--config, --set and --classes belong to --weights, not to --results.")
     plan = _with_weights(args) if args.weights else None  # wrong settings show before data are read
-    task = _task(args, out)
-    progress = Progress(len(task.image_ids))
-    with plain_warnings(progress):
+    task = _task(args)
+    with plain_warnings(task.progress):
         for note in task.notes:
-            progress.say(f"NOTE: {note}")
+            task.progress.say(f"NOTE: {note}")
         try:
-            collected = detected(task, plan, progress) if plan else from_results(task, progress)
+            if plan:
+                load = partial(load_detector, plan.config, plan.path, out)
+                collected = detected(task, load, plan.names, plan.named)
+            else:
+                collected = from_results(task, Path(args.results).expanduser())
         finally:
-            progress.close()
-        return _report(task, plan, collected)
+            task.progress.close()
+        return _report(args, task, plan, collected, out)
 
 
 # -- Before ---------------------------------------------------------------------------------
 
 
-def _task(args: argparse.Namespace, out: Path) -> Task:
+@dataclass(frozen=True)
+class Plan:
+    """The network that is to be run."""
+
+    path: Path
+    config: Config
+    confidence: float  # the Config's own, which detect would use
+    names: list[str]
+    named: bool  # False: nobody knows what the weights call their classes
+
+
+def _task(args: argparse.Namespace) -> Task:
     parts = [] if args.subset else formats.subsets(Path(args.data).expanduser(), args.format)
     part = args.subset or ("val" if parts else "all")
     dataset = open_part(args.data, args.format, part, args.class_name)
@@ -135,7 +157,16 @@ def _task(args: argparse.Namespace, out: Path) -> Task:
             f"{args.data} has no parts: all of it is measured. For weights that mrcnn train made "
             "of it, --subset val takes the pictures that these have not seen."
         )
-    return Task(args, dataset, part, image_ids, out, notes)
+    return Task(
+        args.data,
+        dataset,
+        part,
+        image_ids,
+        args.min_score,
+        notes,
+        progress=Progress(len(image_ids)),
+        debug=args.debug,
+    )
 
 
 def _with_weights(args: argparse.Namespace) -> Plan:
@@ -163,9 +194,10 @@ def _named(args: argparse.Namespace, info: WeightsInfo, config: Config) -> bool:
 # -- Numbers --------------------------------------------------------------------------------
 
 
-def _report(task: Task, plan: Plan | None, collected: Collected) -> int:
+def _report(
+    args: argparse.Namespace, task: Task, plan: Plan | None, collected: Collected, out: Path
+) -> int:
     """Measure, write both files and print the table; returns the exit code."""
-    args = task.args
     most = args.max_detections or max(
         MAX_DETECTIONS, plan.config.DETECTION_MAX_INSTANCES if plan else 0
     )
@@ -184,17 +216,18 @@ def _report(task: Task, plan: Plan | None, collected: Collected) -> int:
         ]
         for rows in choose(metrics["per_picture"])
     ]
-    about = _about(task, plan, metrics)
-    task.out.mkdir(parents=True, exist_ok=True)
-    write_text(task.out / METRICS, json.dumps({"about": about, **metrics}, indent=1) + "\n")
-    write_report(task.out / REPORT, metrics, about, *chosen)
+    about = _about(args, task, plan, metrics)
+    out.mkdir(parents=True, exist_ok=True)
+    write_text(out / METRICS, json.dumps({"about": about, **metrics}, indent=1) + "\n")
+    write_report(out / REPORT, metrics, about, *chosen)
     print(as_text(metrics))
-    print(f"\nWritten to {task.out}: {METRICS}, {REPORT}")
+    print(f"\nWritten to {out}: {METRICS}, {REPORT}")
     return SOME_FAILED if task.failed else 0
 
 
-def _about(task: Task, plan: Plan | None, metrics: Mapping[str, Any]) -> dict[str, Any]:
-    args = task.args
+def _about(
+    args: argparse.Namespace, task: Task, plan: Plan | None, metrics: Mapping[str, Any]
+) -> dict[str, Any]:
     source = plan.path if plan else Path(args.results)
     crowds = f" and {metrics['crowds']:,} crowds" if metrics["crowds"] else ""
     return {

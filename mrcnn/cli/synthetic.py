@@ -5,8 +5,8 @@ import json
 import os
 from pathlib import Path
 
-from mrcnn.cli.errors import UsageError
 from mrcnn.config import Config
+from mrcnn.errors import UsageError
 from mrcnn.weights.files import open_weights
 from mrcnn.weights.synthetic import write_synthetic
 

@@ -14,31 +14,19 @@ import os
 import shlex
 from typing import Any
 
-from mrcnn.cli.arguments import add_config_arguments, number
-from mrcnn.cli.data_sets import add_data_arguments
-from mrcnn.cli.errors import UsageError
-from mrcnn.cli.terminal import Progress, plain_warnings, quiet_tensorflow
-from mrcnn.cli.training_plan import Plan, make_plan
-from mrcnn.data import augment
+from mrcnn.cli.arguments import add_config_arguments, add_data_arguments, number
+from mrcnn.cli.configs import apply_setting, load_config
+from mrcnn.data.augment import RECIPES
 from mrcnn.data.check import DatasetError
+from mrcnn.devices import quiet_tensorflow
+from mrcnn.errors import UsageError
+from mrcnn.progress import Progress, plain_warnings
+from mrcnn.train.plan import Plan, Wishes, make_plan
+from mrcnn.train.plan_text import lines
 
 HELP = "train on a folder of labelled pictures"
 
 INTERRUPTED = 130
-
-AUGMENTATIONS = {
-    "none": None,
-    "flip": augment.flip_left_right(0.5),
-    "standard": augment.Compose(
-        [
-            augment.flip_left_right(0.5),
-            augment.scale_and_shift((0.8, 1.25), 0.1),
-            augment.SomeOf(
-                (0, 2), [augment.brightness(), augment.contrast(), augment.gamma(0.8, 1.25)]
-            ),
-        ]
-    ),
-}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -76,7 +64,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add(
         "--augment",
         default="standard",
-        choices=list(AUGMENTATIONS),
+        choices=list(RECIPES),
         help="change pictures at random: flip mirrors them left to right; standard also zooms, "
         "moves and changes the light (default: standard)",
     )
@@ -93,12 +81,36 @@ def run(args: argparse.Namespace) -> int:
     ConfigError or DownloadError where it can't begin, UsageError where it can't go on.
     """
     with plain_warnings(Progress(0)):
-        plan = make_plan(args)
-        print("\n".join(plan.lines), flush=True)
-        if args.dry_run:
-            print("Nothing was trained: --dry-run.")
+        plan = make_plan(wishes(args))
+        print("\n".join(lines(plan)), flush=True)
+        if args.dry_run:  # training itself checks once more, and says what it found
+            print(f"The training data: {plan.survey.report}\nNothing was trained: --dry-run.")
             return 0
         return train(plan, args)
+
+
+def wishes(args: argparse.Namespace) -> Wishes:
+    """The arguments as `make_plan` takes them. Raises UsageError."""
+    wanted = Wishes(
+        args.data,
+        args.val,
+        format=args.format,
+        class_name=args.class_name,
+        weights=args.weights,
+        logs=os.path.expanduser(args.logs),
+        layers=args.layers,
+        augment=args.augment,
+        epochs=args.epochs,
+    )
+    if args.config:
+        wanted.config = load_config(args.config)
+    for setting in args.settings:
+        wanted.fixed.add(apply_setting(wanted.config, setting))
+    for name, value in (("LEARNING_RATE", args.learning_rate), ("SEED", args.seed)):
+        if value is not None:
+            setattr(wanted.config, name, value)
+            wanted.fixed.add(name)
+    return wanted
 
 
 def train(plan: Plan, args: argparse.Namespace) -> int:
@@ -107,13 +119,13 @@ def train(plan: Plan, args: argparse.Namespace) -> int:
         import tensorflow as tf
 
         from mrcnn.model import MaskRCNN
-        from mrcnn.run import checkpoints
-        from mrcnn.run.callbacks import TrainingDiverged
-        from mrcnn.run.train import LAYERS as PATTERNS
-        from mrcnn.run.train import set_trainable
+        from mrcnn.train import checkpoints
+        from mrcnn.train.callbacks import TrainingDiverged
+        from mrcnn.train.optimiser import LAYERS as PATTERNS
+        from mrcnn.train.optimiser import set_trainable
 
     # The curves are in the run's folder all the same; docs/faq.md says how to have TensorBoard's.
-    logging.getLogger("mrcnn.run.train").setLevel(logging.ERROR)
+    logging.getLogger("mrcnn.train.fit").setLevel(logging.ERROR)
     model = MaskRCNN("training", plan.config, os.path.expanduser(args.logs))
     try:
         set_trainable(model.keras_model, PATTERNS.get(args.layers, args.layers))
@@ -136,7 +148,7 @@ def train(plan: Plan, args: argparse.Namespace) -> int:
             learning_rate=plan.config.LEARNING_RATE,
             epochs=epochs,
             layers=args.layers,
-            augmentation=AUGMENTATIONS[args.augment],
+            augmentation=RECIPES[args.augment],
         )
     except KeyboardInterrupt:
         if checkpoints.checkpoints(model.log_dir):

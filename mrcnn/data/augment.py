@@ -285,3 +285,17 @@ def _albumentations(image, mask, augmentation, rng) -> tuple[np.ndarray, np.ndar
     result = augmentation(image=image, masks=masks)
     moved = [np.asarray(m, bool) for m in result["masks"]]
     return result["image"], np.stack(moved, axis=-1) if moved else mask
+
+
+# What `mrcnn train --augment` names.
+RECIPES = {
+    "none": None,
+    "flip": flip_left_right(0.5),
+    "standard": Compose(
+        [
+            flip_left_right(0.5),
+            scale_and_shift((0.8, 1.25), 0.1),
+            SomeOf((0, 2), [brightness(), contrast(), gamma(0.8, 1.25)]),
+        ]
+    ),
+}

@@ -23,8 +23,10 @@ from typing import Any, NamedTuple, Self
 
 import numpy as np
 
+from mrcnn.data.dataset import Dataset
 from mrcnn.data.formats.notes import Notes
 from mrcnn.data.unfinished import UnfinishedFile, check_free
+from mrcnn.errors import UsageError
 from mrcnn.geometry.boxes import extract_bboxes
 from mrcnn.geometry.outlines import MIN_IOU, is_hole, mask_iou, outline, simplifications, trace
 
@@ -100,6 +102,34 @@ def _write(writer: "Writer", items: Iterable[Labelled]) -> list[str]:
         for item in items:
             writer.add(item)
     return writer.notes
+
+
+def place(out: Path, to: str) -> Path:
+    """Where annotations go: `out` as a folder for labelme, else a file, in `out` or itself.
+
+    Raises UsageError if it is a file where it must be a folder.
+    """
+    if to != "labelme":
+        return out if out.suffix == ".json" else out / f"{to}.json"
+    if out.suffix == ".json" or out.is_file():
+        raise UsageError(f"LabelMe has a file for each picture: give a folder, not the file {out}.")
+    return out
+
+
+def labelled(dataset: Dataset, folder: Path) -> Iterator[Labelled]:
+    """A prepared data set's pictures, as writers of annotations in that folder take them.
+
+    Raises UsageError for a picture that is no file of its own.
+    """
+    for image_id in dataset.image_ids:
+        info = dataset.image_info[image_id]
+        if info["path"] is None:
+            raise UsageError(
+                f"the picture {info['id']} is inside its annotation file, where only LabelMe "
+                "finds it: save it as a file beside that first."
+            )
+        masks, class_ids = dataset.load_mask(image_id)
+        yield Labelled(file_name_from(folder, info["path"]), *masks.shape[:2], masks, class_ids)
 
 
 # -- The formats --------------------------------------------------------------------------------

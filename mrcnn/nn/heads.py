@@ -12,8 +12,45 @@ Shapes in this room (R: regions of a picture)
 import keras
 from keras import layers as KL
 
+from mrcnn.config import Config
 from mrcnn.nn.layers import BatchNorm, RoiWise, WholeConv2D
 from mrcnn.nn.roi_align import PyramidROIAlign
+
+
+def box_head(
+    rois: keras.KerasTensor,
+    feature_maps: list[keras.KerasTensor],
+    image_meta: keras.KerasTensor,
+    config: Config,
+) -> list[keras.KerasTensor]:
+    """[mrcnn_class_logits, mrcnn_class, mrcnn_bbox] of regions, with the sizes of a config."""
+    return fpn_classifier_graph(
+        rois,
+        feature_maps,
+        image_meta,
+        config.POOL_SIZE,
+        config.NUM_CLASSES,
+        train_bn=config.TRAIN_BN,
+        fc_layers_size=config.FPN_CLASSIF_FC_LAYERS_SIZE,
+    )
+
+
+def mask_head(
+    rois: keras.KerasTensor,
+    feature_maps: list[keras.KerasTensor],
+    image_meta: keras.KerasTensor,
+    config: Config,
+) -> keras.KerasTensor:
+    """mrcnn_mask of regions, with the sizes of a config."""
+    return build_fpn_mask_graph(
+        rois,
+        feature_maps,
+        image_meta,
+        config.MASK_POOL_SIZE,
+        config.NUM_CLASSES,
+        train_bn=config.TRAIN_BN,
+        channels=config.MASK_CONV_CHANNELS,
+    )
 
 
 def fpn_classifier_graph(

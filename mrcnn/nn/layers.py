@@ -8,13 +8,28 @@ Shapes in this room
     NormBoxes    [batch, n, (y1, x1, y2, x2)], pixels -> normalised
 """
 
+import contextlib
+from collections.abc import Iterator
 from typing import Any
 
 import keras
 import tensorflow as tf
 from keras import ops
 
+from mrcnn.config import PRECISIONS
 from mrcnn.nn.boxes import norm_boxes_graph
+
+
+@contextlib.contextmanager
+def precision(mixed: bool | str) -> Iterator[None]:
+    """Layers made in this block compute as MIXED_PRECISION asks; Keras's policy stays as it was."""
+    policy = keras.config.dtype_policy()
+    if PRECISIONS[mixed]:
+        keras.config.set_dtype_policy(PRECISIONS[mixed])
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(policy)
 
 
 @keras.saving.register_keras_serializable(package="mrcnn")

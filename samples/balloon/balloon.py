@@ -29,21 +29,23 @@ import numpy as np
 ROOT_DIR = os.path.abspath(os.path.join(os.path.dirname(__file__), "..", ".."))
 sys.path.append(ROOT_DIR)  # so that the sample runs without installing the package
 
-from mrcnn.cli.terminal import Progress, quiet_tensorflow
+from mrcnn.devices import quiet_tensorflow
+from mrcnn.progress import Progress
 
 with quiet_tensorflow():
     from mrcnn import model as modellib
 from mrcnn import utils
 from mrcnn.cli.arguments import add_set_argument
-from mrcnn.cli.configs import apply_setting, config_from_weights
-from mrcnn.cli.errors import UsageError
+from mrcnn.cli.configs import apply_setting
 from mrcnn.config import Config, ConfigError
 from mrcnn.data import formats
 from mrcnn.data.pictures import PictureError, read_picture, write_png
 from mrcnn.data.video import Video, VideoError, VideoWriter
+from mrcnn.detect.configs import config_from_weights
 from mrcnn.drawing.splash import color_splash
+from mrcnn.errors import UsageError
 from mrcnn.geometry.regions import polygon_mask
-from mrcnn.run.checkpoints import find_last
+from mrcnn.train.checkpoints import find_last
 from mrcnn.weights.download import DownloadError, weights_path
 from mrcnn.weights.errors import WeightsError
 from mrcnn.weights.inspection import WeightsInfo, inspect_weights

@@ -33,16 +33,16 @@ from pycocotools.cocoeval import COCOeval
 ROOT_DIR = os.path.abspath(os.path.join(os.path.dirname(__file__), "..", ".."))
 sys.path.append(ROOT_DIR)  # so that the sample runs without installing the package
 
-from mrcnn.cli.terminal import quiet_tensorflow
+from mrcnn.devices import quiet_tensorflow
 
 with quiet_tensorflow():
     from mrcnn import model as modellib
 from mrcnn import utils
 from mrcnn.cli.arguments import add_set_argument
 from mrcnn.cli.configs import apply_setting
-from mrcnn.cli.errors import UsageError
 from mrcnn.config import Config
 from mrcnn.data.augment import flip_left_right
+from mrcnn.errors import UsageError
 
 COCO_MODEL_PATH = os.path.join(ROOT_DIR, "mask_rcnn_coco.h5")
 DEFAULT_LOGS_DIR = os.path.join(ROOT_DIR, "logs")

@@ -258,7 +258,7 @@ def train(args: argparse.Namespace) -> None:
 
 def evaluate(args: argparse.Namespace) -> dict[str, dict[str, float]]:
     """COCO's mask AP on a subset: on all of it, and by the look of the pictures."""
-    from mrcnn.run.coco_eval import collect
+    from mrcnn.evaluate.coco import collect
 
     class EvaluationConfig(NucleusInferenceConfig):
         DETECTION_MIN_CONFIDENCE = 0.05  # AP weighs the unsure ones by itself

@@ -11,8 +11,6 @@ from hypothesis import strategies as st
 from labelled_sets import CAT, DOG, SIZE, coco_content, make, mask_of, picture, write_json
 from pycocotools import mask as coco_mask
 
-from mrcnn.cli.data_sets import View, with_classes
-from mrcnn.cli.joining import join
 from mrcnn.config import Config
 from mrcnn.data import augment
 from mrcnn.data import open as open_set
@@ -20,6 +18,8 @@ from mrcnn.data.dataset import Dataset, mask_crops
 from mrcnn.data.formats import FORMATS, FormatError, labelled
 from mrcnn.data.formats.rle import region_of
 from mrcnn.data.inputs import load_image_gt
+from mrcnn.data.joining import join
+from mrcnn.data.parts import View, with_classes
 from mrcnn.geometry.boxes import extract_bboxes
 from mrcnn.geometry.crops import MaskCrops
 from mrcnn.geometry.masks import minimize_mask

@@ -11,9 +11,10 @@ import pytest
 from pages import PAGES, ROOT, commands, name, words
 
 from mrcnn.cli import detect as detect_command
-from mrcnn.cli import main, training_plan
+from mrcnn.cli import main
 from mrcnn.cli import train as train_command
 from mrcnn.cli.commands import build_parser
+from mrcnn.train import plan as plans
 
 # What becomes of a command; one that no expression matches fails. The first match counts.
 TABLE = {
@@ -24,7 +25,7 @@ TABLE = {
     r'pip install (-e )?"?\.(\[test\])?"?': "known",
     r'pytest -m "not slow"': "known",
     r"python samples/run_notebooks\.py \S+": "script",
-    r"ruff (format|check) mrcnn samples tests benchmarks": "known",
+    r"ruff (format|check) mrcnn samples tests benchmarks legacy": "known",
 }
 # Files that a page says its commands leave.
 LEFT = {
@@ -48,7 +49,7 @@ def treatment(command: str) -> str | None:
 @pytest.fixture(scope="session")
 def network(tmp_path_factory):
     """The bundled weights in a network that all commands share, since building it takes seconds."""
-    from mrcnn.cli.configs import config_from_weights
+    from mrcnn.detect.configs import config_from_weights
     from mrcnn.model import MaskRCNN
     from mrcnn.weights.download import weights_path
     from mrcnn.weights.inspection import inspect_weights
@@ -64,12 +65,12 @@ def network(tmp_path_factory):
 @pytest.fixture
 def short(monkeypatch, network, eager):
     """Detection by the shared network; trainings of one step on pictures of 64 pixels."""
-    monkeypatch.setattr(detect_command, "load_detector", lambda job: network)
-    monkeypatch.setattr("mrcnn.cli.evaluate_detections.load_detector", lambda plan, out: network)
-    monkeypatch.setattr(training_plan, "has_gpu", lambda: False)
+    monkeypatch.setattr(detect_command, "load_detector", lambda *_: network)
+    monkeypatch.setattr("mrcnn.cli.evaluate.load_detector", lambda *_: network)
+    monkeypatch.setattr(plans, "has_gpu", lambda: False)
 
-    def make_short_plan(args):
-        plan = training_plan.make_plan(args)
+    def make_short_plan(wishes):
+        plan = plans.make_plan(wishes)
         settings = {"IMAGE_RESIZE_MODE": "square", "IMAGE_MIN_DIM": 64, "IMAGE_MAX_DIM": 64}
         settings |= {"STEPS_PER_EPOCH": 1, "VALIDATION_STEPS": 1, "IMAGES_PER_GPU": 1}
         settings |= {"POST_NMS_ROIS_TRAINING": 50, "TRAIN_ROIS_PER_IMAGE": 10}

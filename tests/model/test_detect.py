@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from small_network import SmallConfig, blobs, reconfigured, small_config
 
+from mrcnn.detect.unmold import unmold_detections
 from mrcnn.model import MaskRCNN
-from mrcnn.run import infer
 
 SIZES = [(64, 64), (40, 90), (64, 64), (130, 70), (33, 34), (64, 64), (200, 50)]
 
@@ -59,11 +59,11 @@ def test_one_array_in_place_of_a_list(small_model, shape):
 def test_one_trace_serves_all_sizes(small_model):
     model = reconfigured(small_model, IMAGE_RESIZE_MODE="pad64", IMAGES_PER_GPU=3)
     model.detect([blobs(64, 64)])
-    forward = model._forward[1]
+    forward = model._forward.traced[1]
     traces = forward.experimental_get_tracing_count()
     model.detect([blobs(*size) for size in SIZES])
     model.detect([blobs(300, 64)])
-    assert model._forward[1] is forward and traces == 1
+    assert model._forward.traced[1] is forward and traces == 1
     assert forward.experimental_get_tracing_count() == 1
 
 
@@ -152,7 +152,7 @@ def test_floats_up_to_1_are_stretched_with_a_warning(small_model):
     ],
 )
 def test_refused_before_anything_runs(small_model, picture, sentence, monkeypatch):
-    monkeypatch.setattr(MaskRCNN, "_run_batch", None)
+    monkeypatch.setattr(MaskRCNN, "_run", None)
     with pytest.raises(ValueError, match=f"picture 2 of 2 .*{sentence}"):
         small_model.detect([blobs(64, 64), picture])
 
@@ -207,7 +207,7 @@ def detections_of(count, seed=0):
 def test_boxes_without_pixels_are_left_out():
     detections = detections_of(4).astype(np.float32)
     detections[1, 2] = detections[1, 0] - 1 / 63  # the far corner lies outside the box
-    boxes, class_ids, scores, masks = infer.unmold_detections(
+    boxes, class_ids, scores, masks = unmold_detections(
         detections, np.ones((4, 28, 28, 2), np.float32), (64, 64, 3), (64, 64, 3), (0, 0, 64, 64)
     )
     assert len(boxes) == len(class_ids) == len(scores) == masks.shape[-1] == 3
@@ -221,7 +221,7 @@ def test_a_hundred_masks_of_a_large_picture():
     soft = np.random.default_rng(0).uniform(0, 1, (100, 28, 28, 2)).astype(np.float32)
     tracemalloc.start()
     started = time.thread_time()
-    masks = infer.unmold_detections(
+    masks = unmold_detections(
         detections_of(100), soft, (2000, 3000, 3), (1024, 1024, 3), (171, 0, 853, 1024)
     )[-1]
     seconds = time.thread_time() - started

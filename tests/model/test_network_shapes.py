@@ -7,8 +7,8 @@ import tensorflow as tf
 from keras import layers as KL
 from small_network import SmallConfig, blobs, fill, small_config
 
+from mrcnn.detect import forward
 from mrcnn.model import MaskRCNN
-from mrcnn.run import infer
 
 
 def tiny_backbone(input_image, stage5=True, train_bn=None):
@@ -34,7 +34,7 @@ class Method(SmallConfig):
 @pytest.fixture
 def eagerly(monkeypatch):
     """Run a network operation by operation: tracing it would cost more than one picture takes."""
-    monkeypatch.setattr(infer, "compiled_forward", lambda model: lambda *x: model(list(x)))
+    monkeypatch.setattr(forward, "compiled_forward", lambda model: lambda *x: model(list(x)))
 
 
 def check_detection(model, size=(64, 64)):
@@ -177,7 +177,7 @@ def _anchor_shape(size):
 )
 def test_resize_modes(small_model, mode, size, molded, eagerly):
     model = MaskRCNN.__new__(MaskRCNN)
-    vars(model).update(vars(small_model), _forward=None)
+    vars(model).update(vars(small_model), _forward=forward.Forward())
     model.config = small_config(IMAGE_RESIZE_MODE=mode)
     assert model.mold_inputs([blobs(*size)])[0].shape == (1, *molded, 3)
     (result,) = model.detect([blobs(*size)])

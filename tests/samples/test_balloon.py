@@ -319,7 +319,7 @@ def test_ctrl_c_is_told_by_the_exit_code(recorder, monkeypatch):
 
 def test_train_then_splash_by_the_last_checkpoint(picture, monkeypatch, capsys):
     """One step of a real network, begun with the weights that come with the package."""
-    from mrcnn.run.keras_model import TrainingModel
+    from mrcnn.train.keras_model import TrainingModel
 
     compile_graph = TrainingModel.compile  # run eagerly, which spares the tracing
     monkeypatch.setattr(

@@ -95,7 +95,7 @@ def test_draw_shape(name, area):
 
 
 def test_train_and_evaluate(tmp_path, monkeypatch, capsys):
-    from mrcnn.run.keras_model import TrainingModel
+    from mrcnn.train.keras_model import TrainingModel
 
     settings = dict(STEPS_PER_EPOCH=1, VALIDATION_STEPS=0, IMAGES_PER_GPU=1)
     tiny = type("TinyConfig", (shapes.ScratchConfig,), settings)

@@ -9,8 +9,8 @@ from blobs import Blobs, config
 from mrcnn.data.generator import DataGenerator
 from mrcnn.data.images import molded_batch
 from mrcnn.model import MaskRCNN
-from mrcnn.run.feed import stream
-from mrcnn.run.keras_model import TrainingModel
+from mrcnn.train.feed import stream
+from mrcnn.train.keras_model import TrainingModel
 
 
 def training_model(mean, channels):

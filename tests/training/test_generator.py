@@ -213,7 +213,7 @@ def test_pictures_of_different_sizes_cannot_share_a_batch():
 @pytest.mark.parametrize("workers", [1, 3])
 def test_the_stream_is_in_order_whatever_the_threads(workers):
     """What train() reads: batch after batch and epoch after epoch, from the generator's on."""
-    from mrcnn.run.feed import stream
+    from mrcnn.train.feed import stream
 
     class Slow(Blobs):
         def load_image(self, image_id):
@@ -232,7 +232,7 @@ def test_the_stream_is_in_order_whatever_the_threads(workers):
 
 
 def test_the_stream_takes_pictures_of_any_size():
-    from mrcnn.run.feed import stream
+    from mrcnn.train.feed import stream
 
     class Growing(Blobs):
         def load_image(self, image_id):
@@ -263,7 +263,7 @@ def running_threads():
 def test_an_error_names_the_picture_and_ends_fit(workers, tmp_path):
     """Batch 0 is looked at first; this error comes later, from a thread amid others' work."""
     from mrcnn.model import MaskRCNN
-    from mrcnn.run.feed import stream
+    from mrcnn.train.feed import stream
 
     class Broken(Blobs):
         def load_mask(self, image_id):

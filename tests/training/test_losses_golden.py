@@ -19,7 +19,7 @@ import tensorflow as tf
 from mrcnn.config import Config
 from mrcnn.nn import targets
 from mrcnn.nn.targets import DetectionTargetLayer
-from mrcnn.run.keras_model import LOSS_NAMES
+from mrcnn.train.keras_model import LOSS_NAMES
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 FACTS = json.loads((GOLDEN / "train_golden.json").read_text())
@@ -161,7 +161,7 @@ def test_gradients_with_the_leak_of_the_original(model, inputs, leak):
 
 def test_heads(model, inputs):
     """The weights that `layers="heads"` trains, and what L2 is left of them."""
-    from mrcnn.run.train import LAYERS
+    from mrcnn.train.optimiser import LAYERS
 
     try:
         model.set_trainable(LAYERS["heads"], verbose=0)

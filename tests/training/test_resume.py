@@ -15,7 +15,7 @@ import pytest
 from blobs import Blobs, config
 
 from mrcnn.model import MaskRCNN
-from mrcnn.run.checkpoints import TrainingState
+from mrcnn.train.checkpoints import TrainingState
 
 ROOT = Path(__file__).parents[2]
 
@@ -135,7 +135,7 @@ PROGRAM = """
     import keras
     from blobs import Blobs, config
     from mrcnn.model import MaskRCNN
-    from mrcnn.run.keras_model import TrainingModel
+    from mrcnn.train.keras_model import TrainingModel
     from mrcnn.weights import writing
 
     compile_graph = TrainingModel.compile

@@ -10,7 +10,7 @@ from mrcnn.data.generator import DataGenerator
 from mrcnn.geometry.boxes import box_refinement, compute_overlaps, norm_boxes
 from mrcnn.nn.losses import mrcnn_class_loss_graph, mrcnn_mask_loss_graph
 from mrcnn.nn.targets import DetectionTargetLayer, PositiveRois, detection_targets_graph
-from mrcnn.run.keras_model import LOSS_NAMES
+from mrcnn.train.keras_model import LOSS_NAMES
 
 SIDE = 64
 

@@ -17,10 +17,10 @@ from blobs import Blobs, config
 
 from mrcnn.data.generator import DataGenerator
 from mrcnn.model import MaskRCNN
-from mrcnn.run import feed
-from mrcnn.run.callbacks import TrainingDiverged
-from mrcnn.run.keras_model import LOSS_NAMES, TrainingModel
-from mrcnn.run.train import WarmedUp, schedule
+from mrcnn.train import feed
+from mrcnn.train.callbacks import TrainingDiverged
+from mrcnn.train.keras_model import LOSS_NAMES, TrainingModel
+from mrcnn.train.optimiser import WarmedUp, schedule
 
 ROOT = Path(__file__).parents[2]
 

@@ -16,6 +16,7 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from blobs import Blobs, config
 
 from mrcnn.config import ConfigError
@@ -23,7 +24,7 @@ from mrcnn.data import workers
 from mrcnn.data.generator import DataGenerator
 from mrcnn.data.workers import Workers
 from mrcnn.model import MaskRCNN
-from mrcnn.run import feed, train
+from mrcnn.train import feed, fit
 
 ROOT = Path(__file__).parents[2]
 PARENT = os.getpid()
@@ -139,6 +140,13 @@ def test_how_many(monkeypatch, available, cores, asked, expected):
     assert feed.process_count(asked) == expected
 
 
+def test_threads_beside_a_gpu(monkeypatch, caplog):
+    monkeypatch.setattr(feed, "cores", lambda: 8)
+    monkeypatch.setattr(feed, "has_gpu", lambda: True)
+    assert feed.process_count(None) == 0 and "WORKERS = 4 takes processes" in caplog.text
+    assert feed.process_count(4) == 4  # somebody wants them
+
+
 @pytest.mark.parametrize("asked", [-1, 1.5, True, "two"])
 def test_what_is_no_count_is_refused(asked):
     with pytest.raises(ConfigError, match=f"WORKERS is {asked!r}: it must be a count of processes"):
@@ -234,6 +242,20 @@ def test_files_that_stay_open_are_left_to_one_process(anew, tmp_path, caplog):
     np.testing.assert_array_equal(np.concatenate([inputs[0] for inputs in shown]), pixels)
     told = "reads on in" in caplog.text and str(tmp_path / "pixels") in caplog.text
     assert told != anew
+
+
+def test_a_loader_that_calls_tensorflow_is_left_to_threads(caplog):
+    """In a forked process it would wait for threads that are not there."""
+
+    class Mirrored(Blobs):
+        def load_image(self, image_id):
+            return tf.reverse(super().load_image(image_id), [1]).numpy()
+
+    generator = DataGenerator(Mirrored(), config(), shuffle=False, steps=3, seed=1)
+    with feed.streams([generator], 2) as (batches,):
+        assert not multiprocessing.active_children()
+        assert_same(take(batches, 1)[0], generator.batch(0, 0, molded=False)[0])
+    assert "calls TensorFlow (ReverseV2)" in caplog.text
 
 
 def test_no_process_can_be_started(monkeypatch, caplog):
@@ -372,7 +394,7 @@ def test_no_process_outlives_a_run_that_ends_early(error, tmp_path, eager):
 
 def test_an_error_ends_the_run_with_its_text(tmp_path, eager, monkeypatch):
     """One that the check before the run didn't see, for it reads some pictures alone."""
-    monkeypatch.setattr(train, "check", lambda *_: None)
+    monkeypatch.setattr(fit, "check", lambda *_: None)
 
     class Broken(Blobs):
         def load_mask(self, image_id):

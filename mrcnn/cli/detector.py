@@ -1,0 +1,19 @@
+"""The network behind detect and evaluate."""
+
+from pathlib import Path
+
+from mrcnn.config import Config
+from mrcnn.detect.files import Detector
+from mrcnn.devices import quiet_tensorflow
+
+
+def load_detector(config: Config, weights: Path, folder: Path) -> Detector:
+    """Build the network and load its weights; TensorFlow is imported here.
+
+    folder: of the results; nothing is written there.
+    """
+    with quiet_tensorflow():
+        from mrcnn.model import MaskRCNN
+    model = MaskRCNN("inference", config, folder)
+    model.load_weights(weights, by_name=True)
+    return lambda picture: model.detect([picture])[0]

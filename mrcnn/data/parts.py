@@ -1,0 +1,109 @@
+"""Opening labelled pictures: the part that is needed, and classes in the order that is needed.
+
+train = open_part("cells/", subset="train")      # LabelledDataset, prepared
+val = open_part("cells/", subset="val")          # a fixed fifth where the folder has no parts
+val = with_classes(val, train.class_names)       # the same numbers for the same names
+"""
+
+import hashlib
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from mrcnn.data import formats
+from mrcnn.data.view import View
+from mrcnn.errors import UsageError
+from mrcnn.words import counted
+
+VALIDATION_SHARE = 0.2  # of the pictures, where nobody has said which are for validation
+
+# How data sets in the wild call their parts; COCO puts a year behind.
+_CALLED = {"train": ("train", "training"), "val": ("val", "valid", "validation", "minival")}
+_UNNAMED = ["BG", "object"]  # the classes of a set whose files name none
+
+
+def open_part(
+    data: str | os.PathLike,
+    format: str = "auto",
+    subset: str = "train",
+    class_name: str = "object",
+) -> formats.LabelledDataset | View:
+    """Open the part of a data set that a command needs, prepared.
+
+    subset: "train" or "val" (a part that is called so, or "valid", "val2017" and the like), the
+        name of any other part, or "all" for a set without parts.
+    class_name: of the only class, where the files name none.
+    Where the data have no part for validation, a fifth of the pictures, at least one, is kept for
+    it: the same pictures each time, and nearly the same ones after more were added. A sentence in
+    `notes` then says so.
+    Raises UsageError where there is no such part, or FormatError for data that can't be read.
+    """
+    path = Path(data).expanduser()
+    if not path.exists():
+        raise UsageError(f"there is no file or folder {path}.")
+    parts = formats.subsets(path, format)
+    if subset == "all" and not parts:
+        return formats.open(path, format, class_name=class_name)
+    if subset in parts and subset not in _CALLED:
+        return formats.open(path, format, subset, class_name=class_name)
+    told = f"it has {', '.join(parts)}" if parts else "it is one set without parts"
+    if subset not in _CALLED:
+        raise UsageError(f"{path} has no part {subset}: {told}.")
+    there = {which for which in _CALLED for part in parts if is_called(part, which)}
+    if {subset, "val"} <= there:
+        return formats.open(path, format, subset, class_name=class_name)
+    if parts and "train" not in there:
+        raise UsageError(
+            f"{path} has no part {subset}: {told}. Name one of them train, or give the path of the "
+            "one that you mean."
+        )
+    return _split(
+        formats.open(path, format, "train" if parts else None, class_name=class_name), subset
+    )
+
+
+def with_classes(
+    dataset: formats.LabelledDataset | View, class_names: Sequence[str]
+) -> formats.LabelledDataset | View:
+    """The same pictures, their classes numbered as in `class_names` ("BG" first).
+
+    A class without a name of its own is that of `class_names`, if this has only one.
+    Raises UsageError where the pictures have a class that is not among these.
+    """
+    names = list(dataset.class_names)
+    if names == list(class_names):
+        return dataset
+    if names == _UNNAMED and len(class_names) == 2:
+        names = list(class_names)
+    unknown = [name for name in names if name not in class_names]
+    if unknown:
+        raise UsageError(
+            f"{dataset.root} has classes that are not expected here: {', '.join(unknown)}. "
+            f"Expected are {', '.join(class_names[1:])}."
+        )
+    rows = [(dataset, i) for i in dataset.image_ids]
+    renamed = dict(zip(dataset.class_names, names))
+    return View(rows, dataset, class_names, renamed)
+
+
+def is_called(part: str, which: str) -> bool:
+    """Whether a part is what is meant by "train" or "val": "training", "val2017" and the like."""
+    return part.lower().rstrip("0123456789_-") in _CALLED[which]
+
+
+def _split(whole: formats.LabelledDataset, subset: str) -> View:
+    ids = [info["id"] for info in whole.image_info]
+    if len(ids) < 2:
+        raise UsageError(
+            f"{whole.root} has {counted(len(ids), 'labelled picture')}: training needs at least "
+            "two, one of them for validation."
+        )
+    # By a hash of its name, so that a picture stays where it is when others are added.
+    ranked = sorted(range(len(ids)), key=lambda i: hashlib.sha256(str(ids[i]).encode()).digest())
+    count = max(1, round(VALIDATION_SHARE * len(ids)))
+    note = (
+        f"{whole.root} has no part for validation: it takes {count} of its {len(ids)} pictures, "
+        f"always the same, and training the other {len(ids) - count}."
+    )
+    chosen = sorted(ranked[:count] if subset == "val" else ranked[count:])
+    return View([(whole, i) for i in chosen], whole, whole.class_names, notes=[note])

@@ -1,0 +1,134 @@
+"""Before the network: are these pictures, and of the kind that it was made for?"""
+
+import warnings
+from collections.abc import Sequence
+
+import numpy as np
+
+from mrcnn.config import Config
+from mrcnn.data.images import molded_shape
+
+
+def check_arguments(mode: str, config: Config) -> None:
+    """What `MaskRCNN` is made with. Raises ValueError, TypeError or ConfigError."""
+    if mode not in ("training", "inference"):
+        raise ValueError(f'mode is {mode!r}: it must be "training" or "inference".')
+    if isinstance(config, type):
+        raise TypeError(f"config is the class {config.__name__}: give an object of it.")
+    config.validate(mode)
+
+
+def check_pictures(images: Sequence[np.ndarray], config: Config) -> list[np.ndarray]:
+    """All pictures in the form that the network was made for, before any of them is worked on.
+
+    images: a list of [height, width, channels] arrays, of any sizes.
+    Raises ValueError, naming the picture, or saying that a list is wanted.
+    """
+    if isinstance(images, np.ndarray) and images.ndim in (2, 3):
+        raise ValueError(
+            f"the pictures are one array of shape {images.shape}: give a list of pictures, for one "
+            "of them detect([picture])."
+        )
+    images = before_molding(images, config)
+    checked = []  # no comprehension: a warning's stacklevel counts one as a call before 3.12
+    for i, image in enumerate(images, start=1):
+        which = f"picture {i} of {len(images)}"
+        checked.append(check_picture(image, config, which))
+        check_molded_shape(molded_shape(checked[-1].shape, config), config, which)
+    return checked
+
+
+def before_molding(images: Sequence[np.ndarray], config: Config) -> Sequence[np.ndarray]:
+    """The pictures as they were before a script called `mold_image` on them itself.
+
+    NOTE: a much copied tutorial hands detect() molded pictures. The original molded them a second
+    time, and found less in them.
+    """
+    given, mean = [np.asarray(image) for image in images], np.atleast_1d(config.MEAN_PIXEL)
+    molded = []
+    for i, image in enumerate(given):
+        fits = image.ndim == 3 and image.dtype.kind == "f" and mean.size in (1, image.shape[-1])
+        # Pictures scaled to -1..1 or standardised don't reach so low; they are refused later.
+        if fits and image.size and image.min() < -5:
+            pixels = image + mean
+            if pixels.min() >= -0.5 and pixels.max() <= 255.5:
+                given[i] = pixels
+                molded.append(i + 1)
+    if not molded:
+        return images
+    warnings.warn(
+        f"picture {molded[0]} of {len(given)} has had the mean pixel subtracted, by mold_image(): "
+        "it was added back. Give detect() the picture itself, which it molds.",
+        stacklevel=4,  # the line that called detect
+    )
+    return given
+
+
+def check_picture(image: np.ndarray, config: Config, which: str) -> np.ndarray:
+    """Give a picture the form that the network was made for, or say why that can't be done.
+
+    image: [height, width] or [height, width, channels], any number type.
+    which: names the picture in messages, e.g. "picture 3".
+    Returns [height, width, IMAGE_CHANNEL_COUNT]. Grey becomes RGB, an alpha channel is dropped,
+    a bool picture and a float one of 0..1 are stretched to 0..255.
+    Raises ValueError: no picture, another channel count, not finite, or beyond 0..255.
+    """
+    image = np.asarray(image)
+    channels = config.IMAGE_CHANNEL_COUNT
+    if image.ndim not in (2, 3) or image.dtype.kind not in "buif":
+        raise ValueError(
+            f"{which} is an array of shape {image.shape} and type {image.dtype}: a picture is "
+            f"numbers of shape [height, width, {channels}]. (detect takes a list of pictures: "
+            "detect([picture]).)"
+        )
+    if image.ndim == 2:
+        image = image[..., None]
+    if 0 in image.shape:
+        raise ValueError(f"{which} is empty: its shape is {image.shape}.")
+    if image.shape[-1] == 1 and channels == 3:
+        image = np.repeat(image, 3, axis=-1)
+    elif image.shape[-1] == 4 and channels == 3:
+        image = image[..., :3]
+    elif image.shape[-1] == 2 and channels in (1, 3):  # grey with alpha
+        image = np.repeat(image[..., :1], channels, axis=-1)
+    if image.shape[-1] != channels:
+        raise ValueError(
+            f"{which} has {image.shape[-1]} channels and the network {channels} "
+            "(IMAGE_CHANNEL_COUNT): convert the picture, or build the network for it."
+        )
+    return _check_values(image, config, which)
+
+
+def _check_values(image: np.ndarray, config: Config, which: str) -> np.ndarray:
+    if image.dtype == np.uint8:
+        return image
+    if image.dtype.kind == "b":
+        return image.astype(np.uint8) * 255
+    low, high = float(image.min()), float(image.max())
+    if not np.isfinite([low, high]).all():
+        raise ValueError(f"{which} holds NaN or infinite values: replace them first.")
+    # Who set MEAN_PIXEL to another range trained on pictures of that range.
+    mean = float(np.max(config.MEAN_PIXEL))
+    if image.dtype.kind == "f" and low >= 0 and high <= 1 and high > 0 and 1 < mean <= 255:
+        warnings.warn(
+            f"{which} holds values of 0..1: taken times 255, the range that the network knows.",
+            stacklevel=5,  # the line that called detect
+        )
+        return image * 255
+    if 0 < mean <= 255 and (low < -0.5 or high > 255.5):
+        raise ValueError(
+            f"{which} ({image.dtype}) holds values from {low:g} to {high:g} and the network "
+            "knows 0..255: convert it first, for example with skimage.exposure."
+            'rescale_intensity(picture, out_range="uint8").'
+        )
+    return image
+
+
+def check_molded_shape(shape: Sequence[int], config: Config, which: str) -> None:
+    """Refuse a molded picture whose sides the backbone can't halve six times."""
+    if shape[0] % 64 or shape[1] % 64:
+        raise ValueError(
+            f"{which} enters the network as {shape[0]}x{shape[1]}: with IMAGE_RESIZE_MODE = "
+            f"{config.IMAGE_RESIZE_MODE!r} nothing brings its sides to multiples of 64. Use "
+            '"square" or "pad64", or crop the picture.'
+        )

@@ -1,0 +1,103 @@
+"""What a weight file says of the Config and the classes that it was trained with.
+
+config_from_weights(inspect_weights("cells.h5"))
+"""
+
+from collections.abc import Collection
+from pathlib import Path
+
+import numpy as np
+
+from mrcnn.config import Config, hyper_parameter_names
+from mrcnn.data.coco_names import COCO_NAMES
+from mrcnn.errors import UsageError
+from mrcnn.weights.inspection import PARTS, WeightsInfo
+
+
+def config_from_weights(info: WeightsInfo) -> Config:
+    """A Config that fits a weight file, as far as the file shows; the rest are the defaults."""
+    known = hyper_parameter_names()
+    shown = {name: value for name, value in info.config_attributes().items() if name in known}
+    shown |= {"NAME": shown.get("NAME") or info.path.stem, "IMAGES_PER_GPU": 1, "GPU_COUNT": 1}
+    shown.pop("MIXED_PRECISION", None)  # was good on the machine that trained
+    if shown.get("IMAGE_RESIZE_MODE") == "crop":
+        shown["IMAGE_RESIZE_MODE"] = "pad64"  # trained on pieces, but whole pictures are wanted
+    return type("FileConfig", (Config,), shown)()
+
+
+def check_fits(config: Config, info: WeightsInfo) -> None:
+    """Refuse weights with which the network of this Config can't detect.
+
+    The loader would find out as well, but only after TensorFlow came up and the network was built.
+    Raises UsageError.
+    """
+    absent = [part for part in PARTS if part not in info.parts]
+    if absent:
+        raise UsageError(
+            f"{info.path} has no {', no '.join(absent)}: nothing can be detected with it. Train "
+            "it first, or take the weights of a whole Mask R-CNN."
+        )
+    if info.backbone == "other" and not callable(config.BACKBONE):
+        raise UsageError(
+            f"the encoder in {info.path} is neither ResNet-50 nor ResNet-101: give a --config "
+            "whose BACKBONE is its function."
+        )
+    found = differences(config, info)
+    if found:
+        raise UsageError(
+            f"{info.path} doesn't fit {type(config).__name__} ({'; '.join(found)}): give "
+            "the values that it was trained with, by --config or --set."
+        )
+
+
+def differences(config: Config, info: WeightsInfo, but: Collection[str] = ()) -> list[str]:
+    """What of a Config the tensors of a weight file contradict, as "NAME: file x, config y".
+
+    but: names that may differ.
+    """
+    found = [
+        f"{name}: file {value}, config {getattr(config, name)}"
+        for name, value in info.attributes.items()
+        if name not in but
+        and getattr(config, name) != value
+        and not callable(getattr(config, name))
+    ]
+    ratios = len(np.ravel(config.RPN_ANCHOR_RATIOS))
+    if info.anchors_per_location not in (None, ratios):
+        found.append(f"RPN_ANCHOR_RATIOS: file {info.anchors_per_location} values, config {ratios}")
+    return found
+
+
+def class_names(
+    classes: str | None, num_classes: int, weights: str = "", told: list[str] | None = None
+) -> list[str]:
+    """The names by class id, "BG" first: those the user gave, else what the weights are known for.
+
+    told: the names that the weight file itself holds.
+
+    classes: names separated by commas, or the path of a text file with one name a line; the
+    background may be among them as the first. Raises UsageError if their number isn't num_classes.
+    """
+    if told:
+        default = told
+    elif weights == "balloon":
+        default = ["BG", "balloon"]
+    elif num_classes == len(COCO_NAMES):
+        default = COCO_NAMES
+    else:
+        default = ["BG", *(f"class {i}" for i in range(1, num_classes))]
+    if classes is None:
+        return list(default)
+    if Path(classes).is_file():
+        text = Path(classes).read_text(encoding="utf-8-sig", errors="replace").splitlines()
+    else:
+        text = classes.split(",")
+    names = [name.strip() for name in text if name.strip()]
+    if len(names) != num_classes or names[0].lower() not in ("bg", "background"):
+        names = ["BG", *names]
+    if len(names) != num_classes:
+        raise UsageError(
+            f"--classes names {len(names) - 1} classes and the network has {num_classes - 1} "
+            "(the background not counted)."
+        )
+    return names

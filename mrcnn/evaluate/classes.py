@@ -1,0 +1,70 @@
+"""Classes of weights or results, and those of the data: which is which, by name."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from mrcnn.errors import UsageError
+from mrcnn.words import listed
+
+
+def match_names(
+    theirs: Mapping[Any, str], ours: Mapping[int, str], who: str, named: bool = True
+) -> tuple[dict[Any, int], list[str]]:
+    """Which class of `ours`, the data's, each of `theirs` is.
+
+    theirs, ours: names by class id, without the background. Case and _ for a space make no
+        difference. who: whose classes theirs are, for messages: "weights" or "results".
+    named: False where their names are made up and say nothing but a number.
+    Returns {their id: our id}, without those that the data don't have, and a sentence for all that
+    is not one to one. Raises UsageError where no class is in both.
+    """
+    if named:
+        by_name = {_plain(name): class_id for class_id, name in ours.items()}
+        matched = {
+            i: by_name[_plain(name)] for i, name in theirs.items() if _plain(name) in by_name
+        }
+        if matched:
+            return matched, _differences(theirs, ours, matched, who)
+    if len(theirs) == len(ours) == 1:
+        (their_id, their_name), (our_id, our_name) = *theirs.items(), *ours.items()
+        note = (
+            f"The {who} know one class, {their_name}, and the data one, {our_name}: taken as one."
+        )
+        return {their_id: our_id}, [note]
+    if not named and len(theirs) == len(ours):
+        note = (
+            f"The {who} don't name their {len(theirs)} classes: taken in the order of the data's, "
+            f"{listed(ours.values())}. If that is wrong, give --classes."
+        )
+        return dict(zip(theirs, ours)), [note]
+    known = listed(theirs.values()) if named else f"{len(theirs)} classes without names"
+    raise UsageError(
+        f"no class is in both: the {who} know {known}; the data {listed(ours.values())}."
+        + (" Name the classes of the weights with --classes." if who == "weights" else "")
+    )
+
+
+def _differences(
+    theirs: Mapping[Any, str], ours: Mapping[int, str], matched: Mapping[Any, int], who: str
+) -> list[str]:
+    unlabelled = [name for i, name in theirs.items() if i not in matched]
+    unknown = [name for i, name in ours.items() if i not in matched.values()]
+    notes = []
+    if unlabelled:
+        notes.append(
+            f"{_count(unlabelled)} of the {who} not in the data, left out: {listed(unlabelled)}."
+        )
+    if unknown:
+        notes.append(
+            f"{_count(unknown)} of the data not known to the {who}, so that its AP is 0: "
+            f"{listed(unknown)}."
+        )
+    return notes
+
+
+def _plain(name: str) -> str:
+    return " ".join(name.replace("_", " ").casefold().split())
+
+
+def _count(names: list[str]) -> str:
+    return "A class" if len(names) == 1 else f"{len(names)} classes"

@@ -1,0 +1,186 @@
+"""The detections that `mrcnn evaluate` measures: a network's, or those of a results file.
+
+Ids of pictures and classes are those of the data set.
+"""
+
+import traceback
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mrcnn.data.dataset import Dataset
+from mrcnn.detect.files import Detector
+from mrcnn.detect.results import IMAGES
+from mrcnn.errors import UsageError
+from mrcnn.evaluate.classes import match_names
+from mrcnn.evaluate.coco import Collected
+from mrcnn.evaluate.coco_files import as_found, read_json, read_results
+from mrcnn.progress import Progress
+from mrcnn.words import counted
+
+
+@dataclass
+class Task:
+    """What is to be measured."""
+
+    data: str  # as the user calls it
+    dataset: Dataset  # of `open_part`
+    part: str  # "val", "all", ..
+    image_ids: list[int]
+    least_score: float = 0.0  # detections below are left out
+    notes: list[str] = field(default_factory=list)
+    failed: int = 0
+    progress: Progress = field(default_factory=lambda: Progress(0))
+    debug: bool = False  # print tracebacks of pictures that fail
+
+    def name(self, image_id: int) -> str:
+        """What people call a picture."""
+        info = self.dataset.image_info[image_id]
+        return Path(info["path"]).name if info.get("path") else str(info["id"])
+
+    def tell(self, notes: Iterable[str]) -> None:
+        """Keep notes for the report, and say them."""
+        for note in notes:
+            self.notes.append(note)
+            self.progress.say(f"NOTE: {note}")
+
+
+def detected(
+    task: Task, load: Callable[[], Detector], class_names: Sequence[str], named: bool
+) -> Collected:
+    """Detect in each picture; one that can't be read is left out and told.
+
+    load: builds the network, once the classes have shown to fit. class_names: of the weights, "BG"
+    first. named: False where nobody knows what the weights call their classes.
+    """
+    ours = _names(task.dataset)
+    classes, notes = match_names(dict(enumerate(class_names[1:], 1)), ours, "weights", named)
+    task.tell(notes)
+    detect = load()
+    collected = Collected.of(task.dataset)
+
+    def add(image_id: int) -> None:
+        image = task.dataset.load_image(image_id)
+        labels = task.dataset.load_mask(image_id)
+        result = _translated(detect(image), classes)
+        _add_truth(collected, task, image_id, *labels, image.shape)
+        collected.add_found(image_id, result)
+
+    _each_picture(task, add)
+    return collected
+
+
+def from_results(task: Task, path: Path) -> Collected:
+    """Take the detections from a file of results."""
+    collected = Collected.of(task.dataset)
+    try:
+        rows = read_results(path)
+        image_of, classes, notes = _meaning(path, task)
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+    task.tell(notes)
+
+    def add(image_id: int) -> None:
+        _add_truth(collected, task, image_id, *task.dataset.load_mask(image_id))
+
+    _each_picture(task, add)
+    # A file may speak of more pictures than are measured, and of classes that the data don't have.
+    pictures = {row["id"]: row for row in collected.pictures}
+    kept = [
+        {**row, "image_id": image_of[row["image_id"]], "category_id": classes[row["category_id"]]}
+        for row in rows
+        if image_of.get(row["image_id"]) in pictures and row["category_id"] in classes
+    ]
+    if rows and not kept:
+        raise UsageError(
+            f"none of the detections in {path}, {len(rows):,}, is of a picture and a class of "
+            f"{task.data}: the first is of picture {rows[0]['image_id']}, class "
+            f"{rows[0]['category_id']}."
+        )
+    if len(kept) < len(rows):
+        note = (
+            f"{len(rows) - len(kept)} of {len(rows)} detections are of other pictures or classes."
+        )
+        task.tell([note])
+    kept = [row for row in kept if row["score"] >= task.least_score]
+    try:
+        collected.found = as_found(kept, pictures, _names(task.dataset), path)
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+    return collected
+
+
+def _add_truth(
+    collected: Collected,
+    task: Task,
+    image_id: int,
+    masks: np.ndarray,
+    class_ids: np.ndarray,
+    *shape,
+) -> None:
+    collected.add_truth(image_id, masks, class_ids, *shape)
+    # What COCO's files say of box and area counts in COCO's own tools, not what the mask shows.
+    stated = task.dataset.image_info[image_id].get("annotations") or []
+    if task.dataset.format == "coco" and len(stated) == len(class_ids):
+        rows = collected.truth[len(collected.truth) - len(stated) :]
+        for row, annotation in zip(rows, stated):
+            row |= {name: annotation[name] for name in ("bbox", "area") if name in annotation}
+
+
+def _meaning(path: Path, task: Task) -> tuple[dict[Any, int], dict[Any, int], list[str]]:
+    """Which picture and which class of the data the ids in a results file mean."""
+    infos, ours = task.dataset.image_info, _names(task.dataset)
+    if not path.with_name(IMAGES).is_file():
+        classes = {task.dataset.class_info[i]["id"]: i for i in ours}
+        return {infos[i]["id"]: i for i in task.image_ids}, classes, []
+    listed = read_json(path.with_name(IMAGES))
+    by_name = {task.name(i): i for i in task.image_ids}
+    if len(by_name) < len(task.image_ids):
+        raise UsageError(
+            f"{path} names pictures by their files, and several in {task.data} have the same "
+            "name: measure with --weights."
+        )
+    image_of = {
+        row["id"]: by_name[row["file_name"]]
+        for row in listed["images"]
+        if row["file_name"] in by_name
+    }
+    theirs = {row["id"]: row["name"] for row in listed["categories"]}
+    return image_of, *match_names(theirs, ours, "results")
+
+
+def _translated(
+    result: Mapping[str, np.ndarray], classes: Mapping[int, int]
+) -> dict[str, np.ndarray]:
+    """Detections with the data's class ids; those of other classes are left out."""
+    kept = [i for i, class_id in enumerate(result["class_ids"]) if int(class_id) in classes]
+    return {
+        "rois": result["rois"][kept],
+        "masks": result["masks"][..., kept],
+        "scores": result["scores"][kept],
+        "class_ids": np.array([classes[int(result["class_ids"][i])] for i in kept], np.int32),
+    }
+
+
+def _each_picture(task: Task, add: Callable[[int], None]) -> None:
+    last: Exception | None = None
+    for image_id in task.image_ids:
+        try:
+            add(image_id)
+        except Exception as error:  # one bad picture must not take hours of others with it
+            if task.debug:
+                traceback.print_exc()
+            task.failed, last = task.failed + 1, error
+            task.progress.complain(f"failed: {task.name(image_id)}: {error}")
+        task.progress.advance()
+    if last and task.failed == len(task.image_ids):
+        raise UsageError(f"no picture could be measured; the last one: {last}") from last
+    if task.failed:
+        task.tell([f"{counted(task.failed, 'picture')} failed: left out."])
+
+
+def _names(dataset: Dataset) -> dict[int, str]:
+    return {int(i): dataset.class_names[i] for i in dataset.class_ids[1:]}

@@ -1,1 +1,0 @@
-"""What is done with a built network: inference, evaluation, training."""

@@ -1,0 +1,169 @@
+"""One call of `train()`: data checked, state restored, batches fed, epochs logged."""
+
+import functools
+import importlib.util
+import logging
+import os
+import sys
+import warnings
+from collections.abc import Callable, Collection
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from mrcnn.config import Config
+from mrcnn.data.check import check_dataset
+from mrcnn.data.dataset import Dataset
+from mrcnn.data.generator import DataGenerator
+from mrcnn.train.callbacks import (
+    Checkpoint,
+    Reseed,
+    StopWhenDiverged,
+    ValidationAP,
+    watched_loss,
+)
+from mrcnn.train.checkpoints import LogDir, TrainingState
+from mrcnn.train.feed import streams
+from mrcnn.train.history import CsvLog, plot_curves, read_history
+from mrcnn.train.keras_model import TrainingModel
+from mrcnn.train.optimiser import schedule
+from mrcnn.train.stopping import stoppable
+
+logger = logging.getLogger(__name__)
+
+
+def fit(
+    model: TrainingModel,
+    config: Config,
+    log: LogDir,
+    compile_model: Callable[[Any], None],
+    train_dataset: Dataset,
+    val_dataset: Dataset | None,
+    learning_rate: float,
+    epochs: int,
+    augmentation: Any = None,
+    custom_callbacks: Collection[keras.callbacks.Callback] | None = None,
+    no_augmentation_sources: Collection[str] | None = None,
+    measure: Callable[[], dict[str, float]] | None = None,
+) -> keras.callbacks.History:
+    """Train up to epoch number `epochs`, going on after `log.epoch`.
+
+    compile_model: compiles the model for a learning rate. measure: validation AP for the logs.
+    Raises DatasetError before anything is written where a dataset has mistakes.
+    """
+    if not tf.executing_eagerly():
+        raise RuntimeError(
+            "train() was called inside a graph or a session of TensorFlow 1: take it out of "
+            "the `with graph.as_default():` or `with session.as_default():` around it."
+        )
+    check(train_dataset, val_dataset, config)
+    os.makedirs(log.folder, exist_ok=True)
+    steady = config.LEARNING_RATE_SCHEDULE == "constant"
+    state = TrainingState.load(log.folder, log.epoch)
+    if state is not None and not state.fits(model, learning_rate, epochs, steady):
+        state = None
+    first_epoch = state.first_epoch if state else log.epoch
+    seed = state.seed if state else _seed(config)
+    compile_model(schedule(config, learning_rate, epochs - first_epoch))
+    model.optimizer.build(model.trainable_variables)
+    if state:
+        state.restore(model.optimizer)
+
+    made_up_rois = 0 if config.USE_RPN_ROIS else config.POST_NMS_ROIS_TRAINING
+    train_generator = DataGenerator(
+        train_dataset,
+        config,
+        augmentation=augmentation,
+        random_rois=made_up_rois,
+        no_augmentation_sources=no_augmentation_sources,
+        steps=config.STEPS_PER_EPOCH,
+        epoch=log.epoch,
+        seed=seed,
+    )
+    generators = [train_generator]
+    if val_dataset is not None and config.VALIDATION_STEPS:
+        val_generator = DataGenerator(
+            val_dataset,
+            config,
+            random_rois=made_up_rois,
+            steps=config.VALIDATION_STEPS,
+            same_every_epoch=True,
+            seed=seed,
+        )
+        generators.append(val_generator)
+    numbers = {
+        "first_epoch": first_epoch,
+        "last_epoch": epochs,
+        "seed": seed,
+        "learning_rate": float(learning_rate),
+    }
+    callbacks = [Reseed(seed), StopWhenDiverged(train_dataset, log.folder)]
+    if config.VALIDATION_AP_EVERY and measure:
+        callbacks.append(ValidationAP(config.VALIDATION_AP_EVERY, measure))
+    history_path = os.path.join(log.folder, "history.csv")
+    earlier = [row for row in read_history(history_path) if int(row["epoch"]) <= log.epoch]
+    best = min(map(watched_loss, earlier), default=np.inf)
+    callbacks.append(
+        Checkpoint(log.checkpoint, numbers, config.KEEP_CHECKPOINTS, config.SAVE_BEST_ONLY, best)
+    )
+    callbacks += _loggers(log.folder, log.epoch)
+    if config.EARLY_STOPPING_PATIENCE:
+        watched = "val_loss" if len(generators) > 1 else "loss"
+        callbacks.append(
+            keras.callbacks.EarlyStopping(watched, patience=config.EARLY_STOPPING_PATIENCE)
+        )
+    with (
+        streams(generators, config.WORKERS) as (batches, *val_batches),
+        stoppable(model, log),
+        warnings.catch_warnings(),
+    ):
+        # Keras says so of every stream that it validates on.
+        warnings.filterwarnings("ignore", message="`shuffle=True` was passed")
+        history = model.fit(
+            batches,
+            steps_per_epoch=len(train_generator),
+            shuffle=False,  # the generator has done it
+            initial_epoch=log.epoch,
+            epochs=epochs,
+            validation_data=val_batches[0] if val_batches else None,
+            validation_steps=len(val_generator) if val_batches else None,
+            callbacks=[*callbacks, *(custom_callbacks or [])],
+            verbose=1 if sys.stdout.isatty() or "ipykernel" in sys.modules else 2,
+        )
+    plot_curves(log.folder)
+    return history
+
+
+def check(train_dataset: Dataset, val_dataset: Dataset | None, config: Config) -> None:
+    """Look for mistakes in the data: in all of it, or in what can be read in some 20 seconds.
+
+    Raises DatasetError where there are any, naming the pictures.
+    """
+    for what, dataset, seconds in (
+        ("The training data", train_dataset, 15),
+        ("The validation data", val_dataset, 5),
+    ):
+        if dataset is not None:
+            report = check_dataset(dataset, config, seconds=seconds)
+            report.refuse_mistakes(what)
+            print(f"{what}: {report}")
+
+
+def _seed(config: Config) -> int:
+    return int(np.random.randint(2**31)) if config.SEED is None else int(config.SEED)
+
+
+def _loggers(folder: str, epoch: int) -> list[keras.callbacks.Callback]:
+    loggers = [CsvLog(os.path.join(folder, "history.csv"), epoch)]
+    if importlib.util.find_spec("tensorboard"):
+        loggers.append(keras.callbacks.TensorBoard(log_dir=folder))
+    else:
+        _log_once("TensorBoard isn't installed: no curves for it (pip install tensorboard).")
+    return loggers
+
+
+@functools.cache
+def _log_once(text: str) -> None:
+    logger.warning(text)

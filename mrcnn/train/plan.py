@@ -1,0 +1,216 @@
+"""What `mrcnn train` is going to do: wishes, data and weights brought together and checked."""
+
+import os
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from mrcnn.config import Config, explicit_names, hyper_parameter_names
+from mrcnn.data.check import check_dataset
+from mrcnn.data.coco_names import COCO_NAMES
+from mrcnn.data.dataset import Dataset
+from mrcnn.data.parts import open_part, with_classes
+from mrcnn.data.survey import Survey, take_survey
+from mrcnn.detect.configs import differences
+from mrcnn.devices import has_gpu
+from mrcnn.errors import UsageError
+from mrcnn.progress import Progress, plain_warnings
+from mrcnn.train.checkpoints import find_last
+from mrcnn.train.choices import COMPACT, Circumstances, complete, of_weights
+from mrcnn.weights.download import weights_path
+from mrcnn.weights.inspection import WeightsInfo, inspect_weights
+
+LAYERS = ("heads", "3+", "4+", "5+", "all")
+SURVEY_SECONDS = 60  # beyond, an evenly spread sample of the pictures has to do
+_HEADS = ["mrcnn_class_logits", "mrcnn_bbox_fc", "mrcnn_bbox", "mrcnn_mask"]
+# Folders inside a data set; the name of the run is that of the whole.
+_SAYS_NOTHING = {"train", "val", "annotations", "images", "data", "dataset", ""}
+
+
+@dataclass(frozen=True)
+class Start:
+    """The weights that training begins with."""
+
+    name: str  # as on the command line
+    path: Path | None = None  # None: random ones
+    info: WeightsInfo | None = None
+    resume: bool = False  # go on with the run that they are a checkpoint of
+
+    @property
+    def class_names(self) -> list[str]:
+        """The classes of the weights' heads, "BG" first; [] where there are no heads."""
+        if self.info is None or self.info.num_classes is None:
+            return []
+        count = self.info.num_classes
+        known = COCO_NAMES if count == len(COCO_NAMES) else [f"class {i}" for i in range(count)]
+        return self.info.class_names or known
+
+
+@dataclass
+class Wishes:
+    """What somebody wants of a training; all else is chosen.
+
+    data: labelled pictures. val: others for validation, where `data` doesn't hold them.
+    format, class_name: as `mrcnn.data.parts.open_part` takes them.
+    weights: coco, imagenet, nucleus, none, last, or a path; None chooses.
+    logs: the folder of all runs. layers, augment: as `MaskRCNN.train` and `RECIPES` of
+    `mrcnn.data.augment` have them. epochs: None chooses.
+    config: a Config; what it sets itself, and the names in `fixed`, stay as it has them.
+    """
+
+    data: str | os.PathLike
+    val: str | os.PathLike | None = None
+    format: str = "auto"
+    class_name: str = "object"
+    weights: str | None = None
+    logs: str | os.PathLike = "logs"
+    config: Config = field(default_factory=lambda: type("TrainConfig", (Config,), {})())
+    fixed: set[str] = field(default_factory=set)
+    layers: str = "all"
+    augment: str = "standard"
+    epochs: int | None = None
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All that a training needs, checked; `mrcnn.train.plan_text` tells it."""
+
+    wishes: Wishes
+    train: Dataset
+    val: Dataset
+    config: Config
+    start: Start
+    exclude: list[str]  # layers of the weights that don't fit the classes
+    epochs: int | None  # None: as many as the resumed run was given
+    survey: Survey
+    gpu: bool
+
+
+def make_plan(wishes: Wishes) -> Plan:
+    """Read the data and the weights, and settle the Config.
+
+    Raises what `mrcnn train` raises before it begins. Imports TensorFlow only to look for a GPU.
+    """
+    _check_layers(wishes.layers)
+    config, fixed = wishes.config, wishes.fixed | explicit_names(wishes.config)
+    wanted = [(wishes.data, "all"), (wishes.val, "all")]
+    if not wishes.val:
+        wanted = [(wishes.data, "train"), (wishes.data, "val")]
+    train, val = (open_part(path, wishes.format, part, wishes.class_name) for path, part in wanted)
+    if "NAME" not in fixed:
+        config.NAME = run_name(wishes.data)
+    start = find_start(wishes.weights, wishes.logs, config)
+
+    names = list(dict.fromkeys([*train.class_names, *val.class_names]))
+    told = start.class_names
+    same_classes = set(told) == set(names)
+    names = told if same_classes else names
+    train, val = with_classes(train, names), with_classes(val, names)
+
+    survey = read_through(train)
+    survey.report.refuse_mistakes("The training data")
+    epochs, gpu = wishes.epochs, has_gpu()
+    if start.resume:
+        _take(config, fixed, start.info.config_attributes())
+    else:
+        _take(config, fixed, _from_weights(start))
+        circumstances = Circumstances(
+            pictures=train.num_images,
+            val_pictures=val.num_images,
+            gpu=gpu,
+            whole_network=bool(start.info) and "FPN" in start.info.parts,
+            same_classes=same_classes,
+            random_weights=start.path is None,
+        )
+        epochs = complete(config, fixed, survey, circumstances, epochs)
+    config.validate("training")
+    for what, dataset in (("The training data", train), ("The validation data", val)):
+        check_dataset(dataset, config, limit=1).refuse_mistakes(what)
+    _check_weights(config, start)
+    exclude = _HEADS if told and not same_classes else []
+    return Plan(wishes, train, val, config, start, exclude, epochs, survey, gpu)
+
+
+def run_name(data: str | os.PathLike) -> str:
+    """A name for the runs on a data set: its folder's, in small letters, digits and _."""
+    path = Path(data).expanduser().resolve()
+    folders = [path.parent if path.is_file() else path, *path.parents]
+    names = (re.sub(r"[^a-z0-9]+", "_", folder.name.lower()).strip("_") for folder in folders)
+    return next((name for name in names if name not in _SAYS_NOTHING), "data")
+
+
+def read_through(dataset: Dataset) -> Survey:
+    """Take the survey of a data set with a progress bar."""
+    progress = Progress(dataset.num_images)
+    with plain_warnings(progress):
+        try:
+            return take_survey(dataset, seconds=SURVEY_SECONDS, seen=progress.advance)
+        finally:
+            progress.close()
+
+
+# -- The config and the weights -------------------------------------------------------------
+
+
+def _check_layers(layers: str) -> None:
+    try:
+        re.compile(LAYERS[0] if layers in LAYERS else layers)
+    except re.error as error:
+        raise UsageError(
+            f"--layers {layers} is none of {', '.join(LAYERS)}, and no regular expression: {error}."
+        ) from None
+
+
+def _take(config: Config, fixed: set[str], values: dict[str, Any]) -> None:
+    known = set(hyper_parameter_names()) - fixed
+    for name, value in values.items():
+        if name in known:
+            setattr(config, name, value)
+
+
+def _from_weights(start: Start) -> dict[str, Any]:
+    if start.info is None:
+        return COMPACT
+    return of_weights(start.info.config_attributes())
+
+
+def find_start(weights: str | None, logs: str | os.PathLike, config: Config) -> Start:
+    """The weights that --weights means, looked into.
+
+    A checkpoint of a run of config.NAME under `logs` means to go on with that run.
+    Raises UsageError, WeightsError or DownloadError.
+    """
+    name = weights or ("coco" if has_gpu() else "nucleus")
+    if name == "none":
+        return Start(name)
+    if name == "imagenet" and "BACKBONE" not in explicit_names(config):
+        config.BACKBONE = "resnet50"
+    try:
+        path = Path(_last(logs, config) if name == "last" else weights_path(name, config.BACKBONE))
+    except ValueError as error:
+        raise UsageError(f"--weights {name}: {error}") from error
+    info = inspect_weights(path)
+    folder = re.fullmatch(re.escape(str(config.NAME).lower()) + r"\d{8}T\d{4}", path.parent.name)
+    here = path.resolve().parent.parent == Path(logs).expanduser().resolve()
+    return Start(name, path, info, resume=bool(here and folder and info.description.get("config")))
+
+
+def _last(logs: str | os.PathLike, config: Config) -> str:
+    try:
+        return find_last(os.fspath(logs), config)
+    except FileNotFoundError:
+        raise UsageError(
+            f"--weights last: no run named {config.NAME} under {logs} has a checkpoint. Give its "
+            "--logs, its name by --set NAME=.., or begin with other weights."
+        ) from None
+
+
+def _check_weights(config: Config, start: Start) -> None:
+    """Say before the network is built that weights don't fit it."""
+    found = differences(config, start.info, but=("NUM_CLASSES",)) if start.info else []
+    if found:
+        raise UsageError(
+            f"{start.path} doesn't fit the network to train ({'; '.join(found)}): leave these "
+            "attributes as the file has them, or begin with other weights."
+        )

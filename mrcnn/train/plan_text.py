@@ -1,0 +1,77 @@
+"""A training's plan in words: what was chosen, so that a person can see it and object."""
+
+from pathlib import Path
+
+from mrcnn.config import Config
+from mrcnn.data.survey import badly_met
+from mrcnn.train.plan import Plan
+from mrcnn.words import counted, listed
+
+_SHOWN = 10  # classes whose instances are counted on the screen
+
+
+def lines(plan: Plan) -> list[str]:
+    """What is going to be done, in lines, notes of the readers first."""
+    config, survey, wishes = plan.config, plan.survey, plan.wishes
+    report = survey.report
+    counts = {name: count for name, (count, _) in survey.per_class().items()}
+    common = sorted(counts, key=counts.get, reverse=True)
+    shown = [f"{name} {counts[name]:,}" for name in common[:_SHOWN] if counts[name]]
+    shown += [f"and {len(common) - _SHOWN} more classes"] if len(common) > _SHOWN else []
+    absent = [name for name in common if not counts[name]]
+    read = (
+        ""
+        if report.checked == report.total
+        else f" (in {counted(report.checked, 'picture')} looked at)"
+    )
+    missed = badly_met(survey.network_boxes(config), config)
+    rows = {
+        "pictures": f"{plan.train.num_images:,} to train on, {plan.val.num_images:,} to validate",
+        "instances": ", ".join(shown) + read,
+        "not labelled": f"{listed(absent)}: can't be learned" if absent else "",
+        "weights": _about_weights(plan),
+        "network": f"{config.BACKBONE}, {_about_input(config)}, {config.BATCH_SIZE} at a time",
+        "anchors": f"{', '.join(f'{scale:g}' for scale in config.RPN_ANCHOR_SCALES)} pixels; "
+        f"{1 - missed:.0%} of the boxes meet one with an IoU of 0.5",
+        "instances used": f"{config.MAX_GT_INSTANCES} a picture at most; "
+        f"{config.DETECTION_MAX_INSTANCES} are detected at most",
+        "training": _about_training(plan),
+        "logs": f"{Path(wishes.logs) / str(config.NAME).lower()}<date>",
+    }
+    if not plan.start.resume and wishes.weights is None:
+        rows["weights"] += " (--weights names others)"
+    if not plan.gpu:
+        slow = "" if str(config.BACKBONE).startswith("resnet18") else ": this network will be slow"
+        rows["device"] = f"no GPU, so pictures are kept small{slow}"
+    notes = dict.fromkeys([*plan.train.notes, *plan.val.notes])
+    return [*notes, *(f"{name:15} {text}" for name, text in rows.items() if text)]
+
+
+def _about_weights(plan: Plan) -> str:
+    start = plan.start
+    if start.info is None:
+        return "random"
+    text = str(start.path) if start.name == "last" else start.name
+    if start.resume:
+        return f"{text}, going on with this run and its Config"
+    return f"{text}, new heads for these classes" if plan.exclude else text
+
+
+def _about_input(config: Config) -> str:
+    if config.IMAGE_RESIZE_MODE == "square":
+        return f"pictures scaled to {config.IMAGE_MAX_DIM}x{config.IMAGE_MAX_DIM}"
+    if config.IMAGE_RESIZE_MODE == "crop":
+        larger = f", scaled by {config.IMAGE_MIN_SCALE:g}" if config.IMAGE_MIN_SCALE else ""
+        return f"pieces of {config.IMAGE_MIN_DIM}x{config.IMAGE_MIN_DIM} cut from pictures{larger}"
+    return f"pictures in mode {config.IMAGE_RESIZE_MODE}"
+
+
+def _about_training(plan: Plan) -> str:
+    config = plan.config
+    epochs = f"up to epoch {plan.epochs}" if plan.epochs else "up to the epoch it was begun for"
+    wishes = plan.wishes
+    layers = {"all": "all layers"}.get(wishes.layers, f"layers {wishes.layers}")
+    return (
+        f"{layers} {epochs}, of {counted(config.STEPS_PER_EPOCH, 'step')}; learning rate "
+        f"{config.LEARNING_RATE:g}, {config.LEARNING_RATE_SCHEDULE}; augmentation {wishes.augment}"
+    )
