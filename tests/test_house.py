@@ -23,6 +23,7 @@ HEIGHTS = {
     "words": 0,
     "progress": 0,
     "devices": 0,
+    "whole": 0,
     "environment": 1,
     "geometry": 1,
     "data": 2,
@@ -40,7 +41,18 @@ HEIGHTS = {
     "__main__": 7,
 }
 WITHOUT_TENSORFLOW = {
-    *("config", "errors", "words", "progress", "devices", "geometry", "data", "weights", "drawing"),
+    *(
+        "config",
+        "errors",
+        "words",
+        "progress",
+        "whole",
+        "devices",
+        "geometry",
+        "data",
+        "weights",
+        "drawing",
+    ),
     *("visualize", "utils", "cli"),
 }
 # Rooms that hold the network as well; what runs before it, or without it, doesn't wait for it.

@@ -14,10 +14,10 @@ from pathlib import Path
 from mrcnn.cli.arguments import add_force_argument, add_parts_arguments
 from mrcnn.data.dataset import Dataset
 from mrcnn.data.joining import WHOLE, each_part, part_names
-from mrcnn.data.unfinished import check_free
 from mrcnn.data.writers import WRITERS, labelled, place
 from mrcnn.errors import UsageError
 from mrcnn.progress import Progress, plain_warnings
+from mrcnn.whole import check_free
 from mrcnn.words import counted, listed
 
 HELP = "write labelled pictures in another format"

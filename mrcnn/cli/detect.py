@@ -21,13 +21,13 @@ from mrcnn.cli.configs import apply_setting, load_config
 from mrcnn.cli.detector import load_detector
 from mrcnn.cli.weights import find_weights
 from mrcnn.data.pictures import find_pictures
-from mrcnn.data.unfinished import check_free
 from mrcnn.data.writers import WRITERS
 from mrcnn.detect import files
 from mrcnn.detect.configs import check_fits, class_names, config_from_weights
 from mrcnn.errors import UsageError
 from mrcnn.progress import Progress, plain_warnings
 from mrcnn.weights.inspection import inspect_weights
+from mrcnn.whole import check_free
 
 HELP = "find instances in pictures: overlays and COCO JSON"
 
@@ -90,7 +90,8 @@ def run(args: argparse.Namespace) -> int:
         job, path = plan(args, pictures)
         if job.note:
             progress.say(f"NOTE: {job.note}")
-        detect = load_detector(job.config, path or synthetic.synthetic_weights(), job.out)
+        weights = path or synthetic.synthetic_weights()
+        detect = load_detector(job.config, weights, job.out, progress.say)
         try:
             return files.run(job, detect, progress)
         finally:

@@ -14,6 +14,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps
 
+from mrcnn.whole import whole
+
 # What a folder is searched for; a file that is named is tried whatever its suffix.
 SUFFIXES = (
     *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".tif", ".tiff", ".bmp", ".dib", ".gif", ".webp"),
@@ -178,11 +180,5 @@ def write_png(path: str | os.PathLike, picture: np.ndarray) -> None:
 
     Raises OSError where the file can't be written.
     """
-    path = Path(path)
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
+    with whole(path) as unfinished:
         Image.fromarray(picture).save(unfinished, format="PNG")
-        os.replace(unfinished, path)
-    except BaseException:
-        unfinished.unlink(missing_ok=True)
-        raise

@@ -25,10 +25,10 @@ import numpy as np
 
 from mrcnn.data.dataset import Dataset
 from mrcnn.data.formats.notes import Notes
-from mrcnn.data.unfinished import UnfinishedFile, check_free
 from mrcnn.errors import UsageError
 from mrcnn.geometry.boxes import extract_bboxes
 from mrcnn.geometry.outlines import MIN_IOU, is_hole, mask_iou, outline, simplifications, trace
+from mrcnn.whole import WholeFile, check_free
 
 
 @dataclass(frozen=True)
@@ -224,7 +224,7 @@ class CocoWriter(Writer):
     ) -> None:
         super().__init__(path, class_names, overwrite)
         self._category_ids = list(category_ids or range(len(class_names)))
-        self._file = UnfinishedFile(self.path)
+        self._file = WholeFile(self.path)
         # The pictures go behind the annotations, and wait in a file of their own until then.
         self._images = tempfile.TemporaryFile("w+", encoding="utf-8")  # noqa: SIM115
         self._num_images = self._num_annotations = 0
@@ -302,7 +302,7 @@ class ViaWriter(Writer):
         self, path: str | os.PathLike, class_names: Sequence[str], overwrite: bool = False
     ) -> None:
         super().__init__(path, class_names, overwrite)
-        self._file = UnfinishedFile(self.path)
+        self._file = WholeFile(self.path)
         self._keys: list[str] = []
         head = {
             "_via_settings": {
@@ -400,7 +400,7 @@ class LabelmeWriter(Writer):
         while name.casefold() in self._taken:
             name, number = f"{stem}_{number}", number + 1
         self._taken.add(name.casefold())
-        UnfinishedFile(self.path / f"{name}.json").close([json.dumps(content, indent=1)])
+        WholeFile(self.path / f"{name}.json").close([json.dumps(content, indent=1)])
 
     def close(self, keep: bool) -> None:
         """Nothing is left to do: each picture's file is finished when it is added."""

@@ -5,16 +5,16 @@
 *.npz    rois, class_ids, scores, masks, and class_names where they are known
 """
 
-import contextlib
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from mrcnn.detect.results import coco_results
+from mrcnn.whole import whole
 
 ARRAYS = ("rois", "class_ids", "scores", "masks")
 
@@ -28,7 +28,8 @@ def write_saved(
     """
     path = Path(path)
     kind = _kind(path)
-    with _whole(path) as unfinished:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with whole(path) as unfinished:
         if kind == ".json":
             text = json.dumps(_as_coco_file(arrays, class_names), ensure_ascii=False)
             unfinished.write_text(text, encoding="utf-8")
@@ -112,15 +113,3 @@ def _kind(path: Path) -> str:
             "result.plot(picture) gives, for example with skimage.io.imsave."
         )
     return kind
-
-
-@contextlib.contextmanager
-def _whole(path: Path) -> Iterator[Path]:
-    """A file beside `path` that takes its place when all is written, and is gone otherwise."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        yield unfinished
-        os.replace(unfinished, path)
-    finally:
-        unfinished.unlink(missing_ok=True)

@@ -11,11 +11,11 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from mrcnn.data.unfinished import UnfinishedFile
 from mrcnn.evaluate.charts import count_chart, line_chart
 from mrcnn.evaluate.metrics import BACKGROUND, IOU
 from mrcnn.evaluate.report_pictures import Example
 from mrcnn.evaluate.report_style import STYLE
+from mrcnn.whole import WholeFile
 
 _MOST_CONFUSED = 30  # classes in the table of confusions; more can't be taken in
 _CURVES = {"0.50": "IoU 0.50", "0.75": "IoU 0.75", "mean": "mean of 0.50–0.95"}
@@ -48,7 +48,7 @@ def write_report(
 
 def write_text(path: str | os.PathLike, text: str) -> None:
     """Write a text file, all of it or nothing. Raises OSError."""
-    UnfinishedFile(Path(path)).close([text])
+    WholeFile(Path(path)).close([text])
 
 
 def page(

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mrcnn.config import Config
+from mrcnn.whole import whole
 
 if TYPE_CHECKING:
     import keras
@@ -125,8 +126,7 @@ class TrainingState:
     def save(self, folder: str) -> None:
         """Write beside the checkpoint of this epoch, whole or not at all."""
         path = _state_path(folder, self.epoch)
-        partial = f"{path}.part"
-        with open(partial, "wb") as file:
+        with whole(path, lasting=True) as unfinished, unfinished.open("wb") as file:
             np.savez(
                 file,
                 numbers=[self.epoch, self.first_epoch, self.last_epoch, self.seed],
@@ -134,9 +134,6 @@ class TrainingState:
                 trainable=np.array(self.trainable),
                 **{f"variable_{i:04d}": x for i, x in enumerate(self.variables)},
             )
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(partial, path)
 
     @staticmethod
     def load(folder: str, epoch: int) -> "TrainingState | None":

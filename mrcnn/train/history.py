@@ -5,6 +5,8 @@ import os
 
 import keras
 
+from mrcnn.whole import whole
+
 
 class CsvLog(keras.callbacks.Callback):
     """One row an epoch: its number and every number of the logs; a resumed run adds rows.
@@ -21,11 +23,10 @@ class CsvLog(keras.callbacks.Callback):
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         self.rows.append({"epoch": epoch + 1, **(logs or {})})
         columns = list(dict.fromkeys(name for row in self.rows for name in row))
-        with open(f"{self.path}.part", "w", newline="") as file:
+        with whole(self.path) as unfinished, unfinished.open("w", newline="") as file:
             writer = csv.DictWriter(file, columns)
             writer.writeheader()
             writer.writerows(self.rows)
-        os.replace(f"{self.path}.part", self.path)
 
 
 def read_history(path: str) -> list[dict[str, str]]:

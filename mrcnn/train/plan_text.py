@@ -4,6 +4,7 @@ from pathlib import Path
 
 from mrcnn.config import Config
 from mrcnn.data.survey import badly_met
+from mrcnn.devices import nvidia_gpus
 from mrcnn.train.plan import Plan
 from mrcnn.words import counted, listed
 
@@ -42,7 +43,8 @@ def lines(plan: Plan) -> list[str]:
         rows["weights"] += " (--weights names others)"
     if not plan.gpu:
         slow = "" if str(config.BACKBONE).startswith("resnet18") else ": this network will be slow"
-        rows["device"] = f"no GPU, so pictures are kept small{slow}"
+        unseen = " that TensorFlow sees (mrcnn inspect --env)" if nvidia_gpus() else ""
+        rows["device"] = f"no GPU{unseen}, so pictures are kept small{slow}"
     notes = dict.fromkeys([*plan.train.notes, *plan.val.notes])
     return [*notes, *(f"{name:15} {text}" for name, text in rows.items() if text)]
 

@@ -16,6 +16,7 @@ import numpy as np
 
 from mrcnn.weights.errors import WeightsError
 from mrcnn.weights.names import DESCRIPTION
+from mrcnn.whole import whole
 
 # HDF5 keeps at most 64 KB of attributes with an object; Keras splits longer lists at this size.
 _ATTRIBUTE_LIMIT = 64512
@@ -40,24 +41,18 @@ def write_weights(
     path = Path(path)
     if not path.parent.is_dir():
         raise WeightsError(f"can't save {path}: there is no folder {path.parent}. Create it first.")
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with h5py.File(unfinished, "w") as file:
-            names = []
-            for layer, tensors in layers:
-                names.append(layer)
-                _write_layer(file.create_group(layer), tensors, dtype)
-            _write_names(file, "layer_names", names)
-            file.attrs["backend"] = np.bytes_(b"tensorflow")
-            file.attrs["keras_version"] = np.bytes_(b"2.0.8")
-            if description:
-                text = json.dumps(description)
-                pieces = [text[i : i + 1000] for i in range(0, len(text), 1000)]
-                _write_names(file, DESCRIPTION, pieces)
-        os.replace(unfinished, path)
-    except BaseException:
-        unfinished.unlink(missing_ok=True)
-        raise
+    with whole(path, lasting=True) as unfinished, h5py.File(unfinished, "w") as file:
+        names = []
+        for layer, tensors in layers:
+            names.append(layer)
+            _write_layer(file.create_group(layer), tensors, dtype)
+        _write_names(file, "layer_names", names)
+        file.attrs["backend"] = np.bytes_(b"tensorflow")
+        file.attrs["keras_version"] = np.bytes_(b"2.0.8")
+        if description:
+            text = json.dumps(description)
+            pieces = [text[i : i + 1000] for i in range(0, len(text), 1000)]
+            _write_names(file, DESCRIPTION, pieces)
 
 
 def _write_layer(group: h5py.Group, tensors: Iterable[tuple[str, np.ndarray]], dtype: type) -> None:

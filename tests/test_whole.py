@@ -1,0 +1,79 @@
+"""Files that are written whole or not at all."""
+
+import errno
+import os
+import subprocess
+import sys
+
+import pytest
+
+from mrcnn.whole import WholeFile, sweep, unfinished_name, whole
+
+
+def names(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_it_takes_its_place_when_it_is_complete(tmp_path):
+    path = tmp_path / "a.txt"
+    path.write_text("old")
+    with whole(path, lasting=True) as unfinished:
+        unfinished.write_text("new")
+        assert path.read_text() == "old"
+    assert path.read_text() == "new"
+    assert names(tmp_path) == ["a.txt"]
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt, OSError])
+def test_nothing_is_left_of_one_that_was_begun(tmp_path, error):
+    path = tmp_path / "a.txt"
+    path.write_text("old")
+    with pytest.raises(error), whole(path) as unfinished:
+        unfinished.write_text("half")
+        raise error
+    assert path.read_text() == "old"
+    assert names(tmp_path) == ["a.txt"]
+
+
+def test_growing_files(tmp_path):
+    kept, dropped = WholeFile(tmp_path / "new" / "a.txt"), WholeFile(tmp_path / "new" / "b.txt")
+    for file in (kept, dropped):
+        file.write("one ")
+    kept.close(["two"])
+    dropped.close(None)
+    assert names(tmp_path / "new") == ["a.txt"]
+    assert (tmp_path / "new" / "a.txt").read_text() == "one two"
+
+
+@pytest.mark.parametrize("name", ["x" * 251 + ".png", "\u7d30" * 83 + ".png"])
+def test_the_longest_names_that_a_file_may_have(tmp_path, name):
+    with whole(tmp_path / name) as unfinished:
+        unfinished.write_text("all")
+    assert names(tmp_path) == [name]
+
+
+def test_long_names_that_begin_alike_differ_while_they_are_written(tmp_path):
+    one, other = (unfinished_name(tmp_path / f"{'x' * 200}{i}.png") for i in (1, 2))
+    assert one != other
+
+
+@pytest.mark.parametrize("lost", ["disk", "folder"])
+def test_an_error_names_the_file_that_was_asked_for(tmp_path, lost):
+    path = tmp_path / "gone" / "a.txt" if lost == "folder" else tmp_path / "a.txt"
+    with pytest.raises(OSError) as caught, whole(path) as unfinished:
+        if lost == "disk":
+            raise OSError(errno.ENOSPC, "No space left on device")
+        unfinished.write_text("text")
+    assert caught.value.filename == str(path)
+
+
+def test_sweeping_spares_writers_that_live_and_other_files(tmp_path):
+    process = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"],
+                             capture_output=True, text=True, check=True)  # fmt: skip
+    dead = tmp_path / f".a.h5.{process.stdout.strip()}.tmp"
+    alive = tmp_path / f".a.h5.{os.getpid()}.tmp"
+    other = tmp_path / ".mine.tmp"
+    for path in (dead, alive, other):
+        path.write_text("")
+    assert sweep(tmp_path) == [dead]
+    assert names(tmp_path) == sorted([alive.name, other.name])
