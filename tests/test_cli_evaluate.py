@@ -51,7 +51,7 @@ def oracle(monkeypatch):
     """A network that finds the labels; a detection of another class is its own invention."""
     configs = []
 
-    def load(config, path, out):
+    def load(config, path, out, say):
         configs.append(config)
 
         def detect(picture):

@@ -121,7 +121,7 @@ def run(args: argparse.Namespace) -> int:
             task.progress.say(f"NOTE: {note}")
         try:
             if plan:
-                load = partial(load_detector, plan.config, plan.path, out)
+                load = partial(load_detector, plan.config, plan.path, out, task.progress.say)
                 collected = detected(task, load, plan.names, plan.named)
             else:
                 collected = from_results(task, Path(args.results).expanduser())

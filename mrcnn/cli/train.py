@@ -18,7 +18,7 @@ from mrcnn.cli.arguments import add_config_arguments, add_data_arguments, number
 from mrcnn.cli.configs import apply_setting, load_config
 from mrcnn.data.augment import RECIPES
 from mrcnn.data.check import DatasetError
-from mrcnn.devices import quiet_tensorflow
+from mrcnn.devices import quiet_tensorflow, start
 from mrcnn.errors import UsageError
 from mrcnn.progress import Progress, plain_warnings
 from mrcnn.train.plan import Plan, Wishes, make_plan
@@ -115,6 +115,9 @@ def wishes(args: argparse.Namespace) -> Wishes:
 
 def train(plan: Plan, args: argparse.Namespace) -> int:
     """Build the network, load the weights, train, and say where all lies. Returns an exit code."""
+    device = start()
+    if plan.gpu:  # of none, the plan has told
+        print(f"{'device':15} {device}", flush=True)
     with quiet_tensorflow():
         import tensorflow as tf
 
