@@ -26,9 +26,9 @@ from mrcnn.config import Config
 from mrcnn.data.dataset import Dataset
 from mrcnn.detect.check import check_arguments, check_pictures
 from mrcnn.detect.forward import Forward, outside_graphs, require_eager
-from mrcnn.detect.inside import LookingInside, log
+from mrcnn.detect.inside import LookingInside
 from mrcnn.detect.instances import Instances
-from mrcnn.detect.mold import batches, mold_inputs
+from mrcnn.detect.mold import Molded, mold_inputs, molded_batches
 from mrcnn.detect.unmold import unmold_batch, unmold_detections
 from mrcnn.evaluate.coco import evaluate_dataset, measuring_config
 from mrcnn.nn.anchors import Anchors
@@ -45,6 +45,7 @@ from mrcnn.train import checkpoints, optimiser
 from mrcnn.train.fit import fit
 from mrcnn.train.keras_model import KerasModel, TrainingModel
 from mrcnn.weights import download, layout
+from mrcnn.words import log
 
 
 def build_inference(config: Config) -> KerasModel:
@@ -270,11 +271,9 @@ class MaskRCNN(LookingInside):
         if verbose:
             log(f"Processing {len(images)} images")
         results = []
-        for batch in batches(images, self.config):
-            molded_images, image_metas, windows = self.mold_inputs(batch)
-            detections, mrcnn_mask = self._run(molded_images, image_metas, verbose)
-            shapes = [image.shape for image in batch]
-            results += self._unmold(shapes, molded_images, windows, detections, mrcnn_mask)
+        for batch in molded_batches(images, self.config, self.mold_inputs):
+            found = self._forward(self.keras_model, self.config, batch, verbose)
+            results += unmold_batch(batch, *found, self.class_names, self.unmold_detections)
         return results
 
     def detect_molded(
@@ -288,30 +287,17 @@ class MaskRCNN(LookingInside):
         molded_images, image_metas = np.asarray(molded_images), np.asarray(image_metas)
         if verbose:
             log(f"Processing {len(molded_images)} images")
-        detections, mrcnn_mask = self._run(molded_images, image_metas, verbose)
         shapes = [image.shape for image in molded_images]
-        windows = [(0, 0, height, width) for height, width, *_ in shapes]
-        return self._unmold(shapes, molded_images, windows, detections, mrcnn_mask)
+        windows = np.array([(0, 0, height, width) for height, width, *_ in shapes])
+        batch = Molded(shapes, molded_images, image_metas, windows)
+        found = self._forward(self.keras_model, self.config, batch, verbose)
+        return unmold_batch(batch, *found, self.class_names, self.unmold_detections)
 
     def mold_inputs(
         self, images: Sequence[np.ndarray]
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """(molded_images, image_metas, windows): see `detect.mold.mold_inputs`."""
         return mold_inputs(images, self.config)
-
-    def _run(
-        self, molded_images: np.ndarray, image_metas: np.ndarray, verbose: int
-    ) -> tuple[np.ndarray, np.ndarray]:
-        if verbose:
-            log("molded_images", molded_images)
-            log("image_metas", image_metas)
-            log("anchors", self._forward.anchors_of_batch(molded_images, self.config))
-        outputs = self._forward(self.keras_model, self.config, molded_images, image_metas)
-        detections, _, _, mrcnn_mask, *_ = outputs
-        return detections.numpy(), mrcnn_mask.numpy()
-
-    def _unmold(self, *batch: Any) -> list[Instances]:
-        return unmold_batch(*batch, self.class_names, self.unmold_detections)
 
     def unmold_detections(
         self,

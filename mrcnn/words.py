@@ -1,6 +1,8 @@
-"""Numbers and names in sentences."""
+"""Numbers, names and arrays in words."""
 
 from collections.abc import Iterable
+
+import numpy as np
 
 LISTED = 10  # names written out in a sentence
 
@@ -15,3 +17,23 @@ def listed(names: Iterable[str], most: int = LISTED) -> str:
     names = [str(name) for name in names]
     more = f" and {len(names) - most} more" if len(names) > most else ""
     return ", ".join(names[:most]) + more
+
+
+def log(text: str, array: np.ndarray | None = None) -> None:
+    """Print a text and, where an array is given, its shape, least and greatest value and type."""
+    if array is not None:
+        array = np.asarray(array)
+        low, high = (f"{array.min():10.5f}", f"{array.max():10.5f}") if array.size else ("", "")
+        text = f"{text.ljust(25)}shape: {array.shape!s:20}  min: {low:>10}  max: {high:>10}"
+        text += f"  {array.dtype}"
+    print(text)
+
+
+def printable(name: object, encoding: str = "utf-8") -> str:
+    """A name from a file, on one line that can be shown and written.
+
+    Control characters, halves of surrogate pairs and what the encoding doesn't have become
+    escapes, such as \\n and \\ud800.
+    """
+    text = _CONTROL.sub(lambda found: repr(found[0])[1:-1], str(name))
+    return text.encode(encoding, "backslashreplace").decode(encoding)

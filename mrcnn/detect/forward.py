@@ -10,8 +10,10 @@ import numpy as np
 import tensorflow as tf
 
 from mrcnn.config import Config
+from mrcnn.detect.mold import Molded
 from mrcnn.geometry.anchors import anchors_of_picture
 from mrcnn.geometry.boxes import norm_boxes
+from mrcnn.words import log
 
 
 class Forward:
@@ -27,18 +29,21 @@ class Forward:
         self,
         keras_model: keras.Model,
         config: Config,
-        molded_images: np.ndarray,
-        image_metas: np.ndarray,
-    ) -> list[tf.Tensor]:
-        """The model's seven outputs.
+        batch: Molded,
+        verbose: int = 0,
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """(detections, mrcnn_mask) of a batch.
 
-        config: what the anchors follow from.
-        molded_images: [batch, height, width, channels]; image_metas: [batch, 12 + num_classes].
+        config: what the anchors follow from. verbose: 1 prints the arrays that go in.
         """
         if self.traced is None or self.traced[0] is not keras_model:
             self.traced = (keras_model, compiled_forward(keras_model))
-        inputs = [molded_images, image_metas, self.anchors_of_batch(molded_images, config)]
-        return outside_graphs(self._run, self.traced[1], inputs)
+        inputs = [batch.images, batch.metas, self.anchors_of_batch(batch.images, config)]
+        if verbose:
+            for name, array in zip(("molded_images", "image_metas", "anchors"), inputs):
+                log(name, array)
+        detections, _, _, mrcnn_mask, *_ = outside_graphs(self._run, self.traced[1], inputs)
+        return detections.numpy(), mrcnn_mask.numpy()
 
     @staticmethod
     def _run(forward: Callable, inputs: Sequence[np.ndarray]) -> list[tf.Tensor]:

@@ -10,18 +10,9 @@ import tensorflow as tf
 from mrcnn.detect.check import check_pictures
 from mrcnn.detect.forward import outside_graphs
 from mrcnn.nn.proposals import ProposalLayer, ProposalStep
+from mrcnn.words import log
 
 PROPOSAL_STEPS = ("pre_nms_anchors", "refined_anchors", "refined_anchors_clipped")
-
-
-def log(text: str, array: np.ndarray | None = None) -> None:
-    """Print a text and, where an array is given, its shape, least and greatest value and type."""
-    if array is not None:
-        array = np.asarray(array)
-        low, high = (f"{array.min():10.5f}", f"{array.max():10.5f}") if array.size else ("", "")
-        text = f"{text.ljust(25)}shape: {array.shape!s:20}  min: {low:>10}  max: {high:>10}"
-        text += f"  {array.dtype}"
-    print(text)
 
 
 def run_to(

@@ -1,6 +1,7 @@
 """Pictures of any size become what the network takes in: batches of one size, and their metas."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
@@ -8,18 +9,30 @@ from mrcnn.config import Config
 from mrcnn.data.images import compose_image_meta, mold_image, molded_shape, resize_image
 
 
-def batches(images: Sequence[np.ndarray], config: Config) -> Iterator[list[np.ndarray]]:
-    """Pictures in their order, cut where the molded size changes or BATCH_SIZE is reached."""
-    batch: list[np.ndarray] = []
-    size = None
-    for image in images:
-        before, size = size, molded_shape(image.shape, config)
-        if batch and (len(batch) == config.BATCH_SIZE or size != before):
-            yield batch
-            batch = []
-        batch.append(image)
-    if batch:
-        yield batch
+class Molded(NamedTuple):
+    """Pictures as the network takes them, a batch of one size."""
+
+    shapes: Sequence[Sequence[int]]  # (height, width, ...) of each picture as it was given
+    images: np.ndarray  # float [batch, height, width, channels], mean subtracted
+    metas: np.ndarray  # [batch, 12 + num_classes]
+    windows: np.ndarray  # [batch, (y1, x1, y2, x2)], pixels without the padding
+
+
+def molded_batches(
+    images: Sequence[np.ndarray], config: Config, mold: Callable
+) -> Iterator[Molded]:
+    """Pictures in their order, cut where the molded size changes or BATCH_SIZE is reached.
+
+    mold: `mold_inputs` of a MaskRCNN, or what a subclass has in its place.
+    """
+    sizes = [molded_shape(image.shape, config) for image in images]
+    first = 0
+    for end in range(1, len(images) + 1):
+        full = end - first == config.BATCH_SIZE
+        if full or end == len(images) or sizes[end] != sizes[first]:
+            batch = images[first:end]
+            yield Molded([image.shape for image in batch], *mold(batch))
+            first = end
 
 
 def mold_inputs(

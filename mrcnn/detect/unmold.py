@@ -5,14 +5,13 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from mrcnn.detect.instances import Instances
+from mrcnn.detect.mold import Molded
 from mrcnn.geometry.boxes import denorm_boxes, norm_boxes
 from mrcnn.geometry.masks import paste_masks
 
 
 def unmold_batch(
-    shapes: Sequence[Sequence[int]],
-    molded_images: np.ndarray,
-    windows: Sequence[Sequence[int]],
+    batch: Molded,
     detections: np.ndarray,
     mrcnn_mask: np.ndarray,
     class_names: Sequence[str] | None,
@@ -20,13 +19,13 @@ def unmold_batch(
 ) -> list[Instances]:
     """The instances of each picture of a batch.
 
-    shapes: (height, width, ...) of the pictures as they were given. unmold: `unmold_detections`,
-    or what a subclass of MaskRCNN has in its place. class_names: by class id, where known.
+    class_names: by class id, where known. unmold: `unmold_detections` of a MaskRCNN, or what a
+    subclass has in its place.
     """
     found = []
-    for i, shape in enumerate(shapes):
+    for i, shape in enumerate(batch.shapes):
         rois, class_ids, scores, masks = unmold(
-            detections[i], mrcnn_mask[i], shape, molded_images[i].shape, windows[i]
+            detections[i], mrcnn_mask[i], shape, batch.images[i].shape, batch.windows[i]
         )
         found.append(
             Instances(

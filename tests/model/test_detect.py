@@ -152,7 +152,7 @@ def test_floats_up_to_1_are_stretched_with_a_warning(small_model):
     ],
 )
 def test_refused_before_anything_runs(small_model, picture, sentence, monkeypatch):
-    monkeypatch.setattr(MaskRCNN, "_run", None)
+    monkeypatch.setattr("mrcnn.model.molded_batches", None)
     with pytest.raises(ValueError, match=f"picture 2 of 2 .*{sentence}"):
         small_model.detect([blobs(64, 64), picture])
 
