@@ -3,9 +3,29 @@
 import os
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # before TensorFlow is first imported
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # There are as many workers as cores: threads beyond one each would only wait for each other.
+    for name in ("TF_NUM_INTRAOP_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+        os.environ.setdefault(name, "1")
 
 import pytest
 from small_network import SmallConfig, blobs, fill
+
+# `pytest -m quick`: what the first minute of a change asks, with one forward pass.
+QUICK = (
+    *("tests/geometry/", "tests/data/", "tests/weights/", "tests/test_config.py"),
+    *("tests/test_house.py", "tests/test_whole.py", "tests/test_surface.py", "tests/test_lint.py"),
+    "tests/model/test_detect.py::test_many_pictures_give_what_each_gives_alone[square-1]",
+)
+NOT_QUICK = ("tests/data/test_formats_fuzz.py", "keras_applications", "holds_the_tensors")
+
+
+def pytest_collection_modifyitems(items):
+    for item in items:
+        slow = item.get_closest_marker("slow") or item.get_closest_marker("network")
+        left_out = any(part in item.nodeid for part in NOT_QUICK)
+        if item.nodeid.startswith(QUICK) and not slow and not left_out:
+            item.add_marker("quick")
 
 
 @pytest.fixture(scope="session")

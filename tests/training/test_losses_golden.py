@@ -174,7 +174,7 @@ def test_heads(model, inputs):
         model.set_trainable(".*", verbose=0)
 
 
-def test_one_step(model, inputs, leak):
+def test_one_step(model, inputs, leak, eager):
     """Through the public API. It changes the weights, so it comes last."""
     config = model.config
     config.WEIGHT_DECAY = 0.0
