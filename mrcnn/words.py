@@ -1,10 +1,13 @@
 """Numbers, names and arrays in words."""
 
+import re
 from collections.abc import Iterable
 
 import numpy as np
 
 LISTED = 10  # names written out in a sentence
+
+_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
 
 def counted(number: int, thing: str) -> str:
