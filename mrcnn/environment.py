@@ -23,6 +23,7 @@ from typing import Any
 
 from mrcnn import __version__
 from mrcnn.devices import cores, file_text, nvidia_gpus
+from mrcnn.extras import how_to_install
 
 PACKAGES = ("numpy", "h5py", "scikit-image", "pycocotools", "matplotlib", "pillow")
 OPTIONAL = ("tensorboard", "imageio-ffmpeg", "jupyterlab", "imgaug", "albumentations")
@@ -333,7 +334,7 @@ def _what_to_do(told: Mapping[str, Any]) -> str:
         return "CUDA_VISIBLE_DEVICES hides it; unset that."
     if sys.platform == "win32":
         return "on Windows itself it uses none. Install this package in WSL 2."
-    install = 'pip install "tensorflow[and-cuda]", or pip install ".[cuda]" in a clone'
+    install = how_to_install("cuda")
     if not told["build"].get("is_cuda_build"):
         return f"it is built without CUDA. Uninstall it, then {install}."
     if not all(map(_version, CUDA_LIBRARIES)):

@@ -23,6 +23,7 @@ HEIGHTS = {
     "words": 0,
     "progress": 0,
     "devices": 0,
+    "extras": 0,
     "whole": 0,
     "environment": 1,
     "geometry": 1,
@@ -44,6 +45,7 @@ WITHOUT_TENSORFLOW = {
     *(
         "config",
         "errors",
+        "extras",
         "words",
         "progress",
         "whole",

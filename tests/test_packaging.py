@@ -5,12 +5,14 @@ import shutil
 import subprocess
 import sys
 import tarfile
+import tomllib
 import zipfile
 from pathlib import Path
 
 import pytest
 
 from mrcnn import __version__
+from mrcnn.extras import EXTRAS
 
 ROOT = Path(__file__).parents[1]
 PARTS = ["mrcnn", "legacy", "tests/compat", "logs/README.md"]
@@ -76,6 +78,20 @@ def test_the_source_archive_holds_what_its_tests_need(built):
         "tests/compat/test_imports_style.py",
     } <= inside
     assert "tests/compat/somebodys.h5" not in inside
+
+
+def test_extras_are_told_as_they_are_declared():
+    """An error names the packages, for no index may have this one; no page asks an index for it."""
+    declared = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    extras = {
+        name: [package.partition(";")[0] for package in packages]
+        for name, packages in declared["optional-dependencies"].items()
+        if name != "test"
+    }
+    assert {name: EXTRAS.get(name) for name in extras} == extras
+    pages = [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), *(ROOT / "samples").rglob("*.*")]
+    texts = [path for path in pages if path.suffix in (".md", ".py", ".ipynb")]
+    assert [p.name for p in texts if f"{declared['name']}[" in p.read_text("utf-8")] == []
 
 
 def test_the_citation_is_of_this_version():

@@ -6,6 +6,8 @@ mrcnn --print-completion bash > ~/.local/share/bash-completion/completions/mrcnn
 import argparse
 from typing import Any
 
+from mrcnn.extras import how_to_install
+
 SHELLS = ("bash", "zsh", "fish")
 
 
@@ -18,6 +20,7 @@ class PrintCompletion(argparse.Action):
         try:
             import shtab
         except ImportError:
-            parser.exit(2, f'{parser.prog}: {option} needs shtab: pip install "shtab>=1.13"\n')
+            how = how_to_install("completion")
+            parser.exit(2, f"{parser.prog}: {option} needs shtab: {how}\n")
         print(shtab.complete(parser, shell))
         parser.exit()

@@ -14,6 +14,8 @@ from types import ModuleType, TracebackType
 
 import numpy as np
 
+from mrcnn.extras import how_to_install
+
 
 class VideoError(ValueError):
     """A video can't be read or written; the message names the file and the reason."""
@@ -26,8 +28,7 @@ def _imageio_ffmpeg() -> ModuleType:
         imageio_ffmpeg.get_ffmpeg_exe()
     except (ImportError, RuntimeError) as error:  # RuntimeError: the package without the program
         raise VideoError(
-            'Video needs the package imageio-ffmpeg: pip install "mask-rcnn[video]", or '
-            f"pip install imageio-ffmpeg ({error})."
+            f"Video needs the package imageio-ffmpeg ({error}): {how_to_install('video')}."
         ) from error
     return imageio_ffmpeg
 

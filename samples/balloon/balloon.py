@@ -30,6 +30,7 @@ ROOT_DIR = os.path.abspath(os.path.join(os.path.dirname(__file__), "..", ".."))
 sys.path.append(ROOT_DIR)  # so that the sample runs without installing the package
 
 from mrcnn.devices import quiet_tensorflow
+from mrcnn.extras import how_to_install
 from mrcnn.progress import Progress
 
 with quiet_tensorflow():
@@ -347,7 +348,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     add("--epochs", type=int, default=30, help="the last epoch to train (default 30)")
     add("--layers", default="heads", help="which to train: heads (default), 5+, 4+, 3+ or all")
     add("--image", metavar="PATH|URL", help="picture to splash")
-    add("--video", metavar="PATH|URL", help='video to splash; needs pip install "mask-rcnn[video]"')
+    add("--video", metavar="PATH|URL", help=f"video to splash; needs {how_to_install('video')}")
     add_set_argument(parser)
     args = parser.parse_args(arguments)
     if args.command == "train" and not args.dataset:

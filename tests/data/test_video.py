@@ -86,5 +86,5 @@ def test_without_the_package(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "imageio_ffmpeg", None)  # its import then fails
     (tmp_path / "v.mp4").touch()
     for use in (lambda: Video(tmp_path / "v.mp4"), lambda: VideoWriter(tmp_path / "w.mp4", 25)):
-        with pytest.raises(VideoError, match=r'pip install "mask-rcnn\[video\]"'):
+        with pytest.raises(VideoError, match=r'pip install "imageio-ffmpeg'):
             use()

@@ -224,7 +224,7 @@ def test_a_video_without_the_package(picture, monkeypatch):
     monkeypatch.setitem(sys.modules, "imageio_ffmpeg", None)
     path = picture.with_name("party.mp4")
     path.touch()
-    with pytest.raises(balloon.VideoError, match=r'pip install "mask-rcnn\[video\]"'):
+    with pytest.raises(balloon.VideoError, match=r'pip install "imageio-ffmpeg'):
         balloon.detect_and_color_splash(FindsASquare(), video_path=str(path))
     assert not list(Path().iterdir())
 

@@ -1,0 +1,19 @@
+"""Packages that only some of what is here needs, and how to have them."""
+
+# By the extra's name in pyproject.toml: what it brings.
+EXTRAS = {
+    "completion": ["shtab>=1.13"],
+    "cuda": ["tensorflow[and-cuda]"],
+    "notebooks": ["ipykernel>=6.29", "jupyterlab>=4"],
+    "tensorboard": ["tensorboard>=2.19"],
+    "video": ["imageio-ffmpeg>=0.5"],
+}
+
+
+def how_to_install(extra: str) -> str:
+    """The command that brings an extra, wherever this package was installed from.
+
+    `pip install "mask-rcnn[...]"` would ask an index for the package, which may not be there.
+    """
+    packages = " ".join(f'"{package}"' for package in EXTRAS[extra])
+    return f'pip install {packages}, or pip install ".[{extra}]" in a clone'
