@@ -1,7 +1,8 @@
-"""Instances on disk: COCO's results format, complete at any moment.
+"""Instances on disk: COCO's results format, and nothing lost however a run ends.
 
 results.json   [{image_id, category_id, bbox, score, segmentation}], one for each instance
 images.json    a COCO annotation file without annotations: what the ids in results.json mean
+unfinished.jsonl    while a run goes on: a line for each picture, of which the two are made
 
     truth = COCO("out/images.json")
     found = truth.loadRes("out/results.json")
@@ -11,14 +12,17 @@ category_id is the class id of the network, and so the index into the class name
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, BinaryIO, Self
 
 import numpy as np
 
-RESULTS, IMAGES = "results.json", "images.json"
+from mrcnn.errors import UsageError
+from mrcnn.whole import whole
+
+RESULTS, IMAGES, UNFINISHED = "results.json", "images.json", "unfinished.jsonl"
 
 
 def coco_results(image_id: int, result: Mapping[str, np.ndarray]) -> list[dict[str, Any]]:
@@ -55,12 +59,15 @@ def coco_results(image_id: int, result: Mapping[str, np.ndarray]) -> list[dict[s
 class ResultsWriter:
     """Writes the two files of a run, picture by picture.
 
-    While the run goes on they are named `*.part`, and after each picture they are whole JSON
-    files: even a killed run loses nothing. Leaving the `with` block, for whatever reason, gives
-    them their names; those of an earlier run stay until then.
+    While the run goes on, its pictures stand in `unfinished.jsonl`, each in a line of its own that
+    is written at once: {"image": .., "instances": [..]}, or {"failure": ..}. Leaving the `with`
+    block, for whatever reason, makes both files of it; those of an earlier run stay until then.
+    Of a run that was killed it is left behind, without at most the picture it was at, and `finish`
+    makes the files. The next writer in that folder does so by itself: `recovered` is then the
+    number of pictures, else None.
 
     folder: is created. class_names: by class id, background first. info: goes into images.json.
-    Raises OSError where the folder can't be written to.
+    Raises OSError where the folder can't be written to, UsageError where another run writes to it.
     """
 
     def __init__(
@@ -69,30 +76,33 @@ class ResultsWriter:
         self.folder = Path(folder)
         self.folder.mkdir(parents=True, exist_ok=True)
         self.failures: list[dict[str, str]] = []
+        self._file = _locked(self.folder / UNFINISHED)
+        self.recovered = finish(self.folder) if os.fstat(self._file.fileno()).st_size else None
+        if self.recovered is not None:
+            self._file.close()
+            self._file = _locked(self.folder / UNFINISHED)
         categories = [{"id": i, "name": name} for i, name in enumerate(class_names) if i > 0]
-        head = {"info": dict(info), "categories": categories, "annotations": []}
-        self._results = _GrowingList(self.folder / RESULTS, "[", "]")
-        self._images = _GrowingList(
-            self.folder / IMAGES, f'{json.dumps(head, indent=1)[:-2]},\n "images": [', ""
-        )
-        self._images.end(self._tail())
+        self._append({"info": dict(info), "categories": categories, "annotations": []})
 
     def add(self, image: Mapping[str, Any], instances: Sequence[Mapping[str, Any]]) -> None:
         """Add a picture: its entry for images.json (id, file_name, height, width, and whatever
         else belongs there) and its instances as from `coco_results`."""
-        # The picture first: instances of a picture that is not listed could not be loaded.
-        self._images.add([image])
-        self._images.end(self._tail())
-        self._results.add(instances)
-        self._results.end("]")
+        self._append({"image": image, "instances": instances})
 
     def fail(self, file_name: str, reason: str) -> None:
         """Note a picture that gave no result."""
         self.failures.append({"file_name": file_name, "reason": reason})
-        self._images.end(self._tail())
+        self._append({"failure": self.failures[-1]})
 
-    def _tail(self) -> str:
-        return f'],\n "failures": {json.dumps(self.failures)}}}'
+    def _append(self, record: Mapping[str, Any]) -> None:
+        line = f"{json.dumps(record)}\n".encode()
+        end = os.fstat(self._file.fileno()).st_size
+        try:
+            while line:
+                line = line[os.write(self._file.fileno(), line) :]
+        except BaseException:
+            os.ftruncate(self._file.fileno(), end)  # half a line would spoil the next one
+            raise
 
     def __enter__(self) -> Self:
         return self
@@ -103,37 +113,90 @@ class ResultsWriter:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._images.close()
-        self._results.close()
+        with self._file:
+            finish(self.folder)
 
 
-class _GrowingList:
-    """A JSON list on disk that is complete after each call of `end`."""
+def finish(folder: str | os.PathLike) -> int:
+    """Make results.json and images.json of what a killed run has left in a folder.
 
-    def __init__(self, path: Path, head: str, tail: str) -> None:
-        self._path = path
-        self._unfinished = path.with_name(f"{path.name}.part")
-        self._file = self._unfinished.open("wb")
-        self._file.write(head.encode())
-        self._separator = "\n"
-        self._end = self._file.tell()  # where the next item goes, over the tail
-        self.end(tail)
+    Returns the number of pictures, 0 where nothing was left. Raises OSError where the files can't
+    be written; what was left then stays.
+    """
+    folder = Path(folder)
+    unfinished = folder / UNFINISHED
+    if not unfinished.exists():
+        return 0
+    try:
+        # The pictures get their name first: instances of one that isn't listed can't be loaded.
+        with whole(folder / RESULTS) as results, whole(folder / IMAGES) as images:
+            count = _write_out(unfinished, results, images)
+    except OSError as error:
+        raise OSError(
+            error.errno,
+            f"{error.strerror}; what was found so far is kept in {unfinished}, and the next run "
+            "into that folder makes the files of it",
+            error.filename,
+        ) from error
+    unfinished.unlink()
+    return count
 
-    def add(self, items: Sequence[Mapping[str, Any]]) -> None:
-        self._file.seek(self._end)
-        for item in items:
-            self._file.write(f"{self._separator}{json.dumps(item)}".encode())
-            self._separator = ",\n"
-        self._end = self._file.tell()
 
-    def end(self, tail: str) -> None:
-        self._tail = tail
-        self._file.seek(self._end)
-        self._file.write(f"\n{tail}\n".encode())
-        self._file.truncate()
-        self._file.flush()
+def _write_out(unfinished: Path, results: Path, images: Path) -> int:
+    records = _records(unfinished)
+    head = next(records, {"info": {}, "categories": [], "annotations": []})
+    failures, count = [], 0
+    with results.open("w", encoding="ascii") as found, images.open("w", encoding="ascii") as listed:
+        found.write("[")
+        listed.write(f'{json.dumps(head, indent=1)[:-2]},\n "images": [')
+        between = "\n"
+        for record in records:
+            if "failure" in record:
+                failures.append(record["failure"])
+                continue
+            listed.write(f"{',' if count else ''}\n{json.dumps(record['image'])}")
+            count += 1
+            for instance in record["instances"]:
+                found.write(f"{between}{json.dumps(instance)}")
+                between = ",\n"
+        found.write("\n]\n")
+        listed.write(f'\n],\n "failures": {json.dumps(failures)}}}\n')
+    return count
 
-    def close(self) -> None:
-        self.end(self._tail)  # drops what an interruption left half written
-        self._file.close()
-        os.replace(self._unfinished, self._path)
+
+def _records(path: Path) -> Iterator[dict[str, Any]]:
+    """The lines that are whole: a kill, or a loss of power, may have torn the last one."""
+    with path.open("rb") as lines:
+        for line in lines:
+            try:
+                record = json.loads(line) if line.endswith(b"\n") else None
+            except ValueError:
+                record = None
+            if record is None:
+                return
+            yield record
+
+
+def _locked(path: Path) -> BinaryIO:
+    """Open a file to append to, and keep other runs away from it until it is closed.
+
+    Raises UsageError where another run has it.
+    """
+    while True:
+        file = path.open("ab", buffering=0)
+        try:
+            import fcntl
+
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.close()
+            raise UsageError(
+                f"another run is writing to {path.parent}: wait until it ends, or give another "
+                "folder (--out)."
+            ) from None
+        except (ImportError, OSError):  # Windows, and network drives without locks
+            return file
+        # Whoever had it may have ended, and removed it, since it was opened.
+        if path.exists() and os.path.samestat(path.stat(), os.fstat(file.fileno())):
+            return file
+        file.close()
