@@ -2,12 +2,15 @@
 
 with whole(path) as unfinished:
     unfinished.write_text("...")
+
+json.loads(regular_file(path).read_text())    # and none that never ends
 """
 
 import contextlib
 import errno
 import os
 import re
+import stat
 import zlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -82,7 +85,9 @@ class WholeFile:
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         self._end = contextlib.ExitStack()
-        self._file = self._end.enter_context(whole(path)).open("w", encoding="utf-8")
+        unfinished = self._end.enter_context(whole(path))
+        # Names that are no text (surrogates): as they are in JSON, and as can be read in a page.
+        self._file = unfinished.open("w", encoding="utf-8", errors="backslashreplace")
 
     def write(self, text: str) -> None:
         """Add a piece."""
@@ -99,6 +104,38 @@ class WholeFile:
 
 class _Dropped(Exception):
     """Nobody wants the file any more."""
+
+
+def regular_file(path: str | os.PathLike) -> Path:
+    """The path, if a file lies there that can be read to its end.
+
+    Of a pipe the reader would wait for a writer for ever, and a device may have no end.
+    Raises OSError, with a sentence and the path: nothing there, a folder, or no file.
+    """
+    what = no_file(path)
+    if what == "nothing":
+        raise FileNotFoundError(errno.ENOENT, "There is no such file", os.fspath(path))
+    if what:
+        kind = IsADirectoryError if what == "a folder" else OSError
+        code = errno.EISDIR if what == "a folder" else errno.EINVAL
+        raise kind(code, f"It is {what}, not a file", os.fspath(path))
+    return Path(path)
+
+
+def no_file(path: str | os.PathLike) -> str:
+    """What lies at a path in place of a file, such as "a pipe"; "" where it is a file."""
+    try:
+        mode = os.stat(path).st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        return "a link to nothing" if os.path.islink(path) else "nothing"
+    except ValueError:  # a zero byte in it
+        return "nothing"
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            return "a link in a circle"
+        raise
+    kinds = {stat.S_IFREG: "", stat.S_IFDIR: "a folder", stat.S_IFIFO: "a pipe"}
+    return kinds.get(stat.S_IFMT(mode), "a socket" if stat.S_ISSOCK(mode) else "a device")
 
 
 def check_free(path: str | os.PathLike) -> None:

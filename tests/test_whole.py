@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from mrcnn.whole import WholeFile, sweep, unfinished_name, whole
+from mrcnn.whole import WholeFile, no_file, regular_file, sweep, unfinished_name, whole
 
 
 def names(folder):
@@ -77,3 +77,26 @@ def test_sweeping_spares_writers_that_live_and_other_files(tmp_path):
         path.write_text("")
     assert sweep(tmp_path) == [dead]
     assert names(tmp_path) == sorted([alive.name, other.name])
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such files")
+def test_what_never_ends_is_told_from_files(tmp_path):
+    (tmp_path / "file").touch()
+    os.mkfifo(tmp_path / "pipe")
+    for link, target in {"good": "file", "nowhere": "gone", "circle": "circle"}.items():
+        (tmp_path / link).symlink_to(target)
+    expected = {"file": "", "good": "", "pipe": "a pipe", ".": "a folder", "gone": "nothing"}
+    expected |= {"nowhere": "a link to nothing", "circle": "a link in a circle"}
+    assert {name: no_file(tmp_path / name) for name in expected} == expected
+    assert no_file("/dev/null") == "a device" and no_file("a\0b") == "nothing"
+    assert regular_file(tmp_path / "good") == tmp_path / "good"
+    with pytest.raises(OSError, match="It is a pipe, not a file") as caught:
+        regular_file(tmp_path / "pipe")
+    assert caught.value.filename == str(tmp_path / "pipe")
+    with pytest.raises(FileNotFoundError, match="There is no such file"):
+        regular_file(tmp_path / "gone")
+
+
+def test_names_that_are_no_text_are_written_as_escapes(tmp_path):
+    WholeFile(tmp_path / "a.txt").close(["細 ", os.fsdecode(b"\xff")])
+    assert (tmp_path / "a.txt").read_text("utf-8") == "細 \\udcff"
