@@ -13,7 +13,7 @@ import difflib
 import inspect
 import json
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -21,6 +21,7 @@ import numpy as np
 RESIZE_MODES = ("none", "square", "pad64", "crop")
 BACKBONES = ("resnet18_half", "resnet18", "resnet50", "resnet101")
 SCHEDULES = ("constant", "cosine", "step")
+Numbers = Sequence[float] | np.ndarray
 PRECISIONS = {False: None, True: "mixed_float16", "bfloat16": "mixed_bfloat16"}  # Keras's policy
 
 
@@ -52,16 +53,16 @@ class Config:
     """Every hyper-parameter of the network, of training and of detection."""
 
     # -- Run --------------------------------------------------------------------------------
-    NAME = None  # names the log folder and the checkpoints: mask_rcnn_<name>_0001.h5
+    NAME: str | None = None  # names the log folder and the checkpoints: mask_rcnn_<name>_0001.h5
     GPU_COUNT = 1  # devices that share one batch
     IMAGES_PER_GPU = 2  # pictures a device sees at a time; 1024x1024 needs about 6 GB each
     STEPS_PER_EPOCH = 1000  # batches between two checkpoints
     VALIDATION_STEPS = 50  # batches of validation after each epoch
 
     # -- Backbone and pyramid ---------------------------------------------------------------
-    BACKBONE = "resnet101"  # resnet50 | resnet101 | resnet18 | resnet18_half | a function
-    COMPUTE_BACKBONE_SHAPE = None  # f(image_shape) -> [[h, w]] of P2..P6; None: from the strides
-    BACKBONE_STRIDES = [4, 8, 16, 32, 64]  # pixels between two cells of P2..P6
+    BACKBONE: str | Callable = "resnet101"  # resnet50 | resnet18 | resnet18_half | a function
+    COMPUTE_BACKBONE_SHAPE: Callable | None = None  # f(image_shape) -> [[h, w]] of P2..P6
+    BACKBONE_STRIDES: Numbers = [4, 8, 16, 32, 64]  # pixels between two cells of P2..P6
     FPN_CLASSIF_FC_LAYERS_SIZE = 1024  # units of the two dense layers of the box head
     TOP_DOWN_PYRAMID_SIZE = 256  # channels of every pyramid level
     RPN_CONV_CHANNELS = 512  # of the proposal network's shared convolution
@@ -70,8 +71,8 @@ class Config:
     NUM_CLASSES = 1  # background included: 1 + your own
 
     # -- Region proposals -------------------------------------------------------------------
-    RPN_ANCHOR_SCALES = (32, 64, 128, 256, 512)  # side of the square anchor on P2..P6, pixels
-    RPN_ANCHOR_RATIOS = [0.5, 1, 2]  # width / height of the anchors in a cell
+    RPN_ANCHOR_SCALES: Numbers = (32, 64, 128, 256, 512)  # sides of squares on P2..P6, pixels
+    RPN_ANCHOR_RATIOS: Numbers = [0.5, 1, 2]  # width / height of the anchors in a cell
     RPN_ANCHOR_STRIDE = 1  # 1: anchors in every cell; 2: in every other one
     RPN_NMS_THRESHOLD = 0.7  # IoU above which the weaker of two proposals goes
     RPN_TRAIN_ANCHORS_PER_IMAGE = 256  # anchors that carry RPN loss
@@ -81,23 +82,23 @@ class Config:
 
     # -- Input ------------------------------------------------------------------------------
     USE_MINI_MASK = True  # train on masks cropped to their box: much less memory
-    MINI_MASK_SHAPE = (56, 56)  # [height, width] of such a mask
+    MINI_MASK_SHAPE: Numbers = (56, 56)  # [height, width] of such a mask
     IMAGE_RESIZE_MODE = "square"  # none | square | pad64 | crop
-    IMAGE_MIN_DIM = 800  # the short side is scaled up to this, as far as the long one allows
+    IMAGE_MIN_DIM: int | None = 800  # the short side grows to this, as far as the long one allows
     IMAGE_MAX_DIM = 1024  # the long side is never longer; side of the padded square
-    IMAGE_MIN_SCALE = 0  # scale up at least this much, whatever IMAGE_MIN_DIM says; 0: off
+    IMAGE_MIN_SCALE: float = 0  # scale up at least this much, whatever IMAGE_MIN_DIM says; 0: off
     IMAGE_CHANNEL_COUNT = 3  # 3: RGB; MEAN_PIXEL must have as many values
-    MEAN_PIXEL = np.array([123.7, 116.8, 103.9])  # subtracted from a picture of 0..255, RGB
+    MEAN_PIXEL: Numbers | float = np.array([123.7, 116.8, 103.9])  # subtracted from 0..255, RGB
 
     # -- Regions ----------------------------------------------------------------------------
     TRAIN_ROIS_PER_IMAGE = 200  # regions that train the heads; the paper takes 512
     ROI_POSITIVE_RATIO = 0.33  # wanted share of positives among them
     POOL_SIZE = 7  # ROIAlign grid of the box head
     MASK_POOL_SIZE = 14  # ROIAlign grid of the mask head
-    MASK_SHAPE = [28, 28]  # the mask head doubles its grid
+    MASK_SHAPE: Numbers = [28, 28]  # the mask head doubles its grid
     MAX_GT_INSTANCES = 100  # labelled instances used per picture; the rest are left out
-    RPN_BBOX_STD_DEV = np.array([0.1, 0.1, 0.2, 0.2])  # scale of (dy, dx, log dh, log dw)
-    BBOX_STD_DEV = np.array([0.1, 0.1, 0.2, 0.2])  # the same for the box head
+    RPN_BBOX_STD_DEV: Numbers = np.array([0.1, 0.1, 0.2, 0.2])  # scale of (dy, dx, log dh, log dw)
+    BBOX_STD_DEV: Numbers = np.array([0.1, 0.1, 0.2, 0.2])  # the same for the box head
 
     # -- Detection --------------------------------------------------------------------------
     DETECTION_MAX_INSTANCES = 100  # most instances returned for a picture
@@ -116,28 +117,28 @@ class Config:
         "mrcnn_mask_loss": 1.0,
     }
     USE_RPN_ROIS = True  # False: train the heads on regions that the generator makes up
-    TRAIN_BN = False  # False: batch norm frozen (small batches); None: trained; True: always on
+    TRAIN_BN: bool | None = False  # False: frozen (small batches); None: trained; True: always on
     GRADIENT_CLIP_NORM = 5.0  # bound on the global norm of all gradients
 
     # -- Training, beyond the original; the defaults change nothing -----------------------------
-    SEED = None  # settles shuffling, augmentation and sampling; None: drawn anew
+    SEED: int | None = None  # settles shuffling, augmentation and sampling; None: drawn anew
     TRAIN_ON_EMPTY_IMAGES = False  # True: pictures without instances count as background
     LEARNING_RATE_SCHEDULE = "constant"  # constant | cosine (to 0) | step (a tenth at 2/3, 8/9)
     WARMUP_STEPS = 0  # batches over which the learning rate grows from 0
     ACCUMULATE_GRADIENTS = 1  # batches added up before the weights move
-    MIXED_PRECISION = False  # convolutions in float16 (True, for GPUs) or in "bfloat16"
+    MIXED_PRECISION: bool | str = False  # convolutions in float16 (True, for GPUs) or in "bfloat16"
     KEEP_CHECKPOINTS = 0  # only the newest so many stay on disk; 0: all
     SAVE_BEST_ONLY = False  # True: keep only the checkpoint with the lowest validation loss
     EARLY_STOPPING_PATIENCE = 0  # stop after so many epochs without a lower one; 0: never
     VALIDATION_AP_EVERY = 0  # epochs between two measurements of COCO mask AP; 0: never
-    WORKERS = None  # processes that make batches ahead; None: by cores; 0: threads of this one
+    WORKERS: int | None = None  # processes that make batches; None: by cores; 0: threads alone
 
     # -- Computed ---------------------------------------------------------------------------
-    BATCH_SIZE = _Computed(
+    BATCH_SIZE: Any = _Computed(
         lambda c: c.IMAGES_PER_GPU * c.GPU_COUNT, "Pictures in a batch over all devices."
     )
-    IMAGE_SHAPE = _Computed(_image_shape, "[height, width, channels] of the network's input.")
-    IMAGE_META_SIZE = _Computed(
+    IMAGE_SHAPE: Any = _Computed(_image_shape, "[height, width, channels] of the network's input.")
+    IMAGE_META_SIZE: Any = _Computed(
         lambda c: 1 + 3 + 3 + 4 + 1 + c.NUM_CLASSES,
         "Length of an image meta row: id, original shape, shape, window, scale, active classes.",
     )

@@ -16,7 +16,7 @@ import os
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import keras
 import numpy as np
@@ -434,3 +434,16 @@ from mrcnn.nn.losses import (
 from mrcnn.nn.roi_align import PyramidROIAlign
 from mrcnn.nn.rpn import rpn_graph
 from mrcnn.nn.targets import detection_targets_graph
+
+if TYPE_CHECKING:  # type checkers let scripts take these alone; `import *` takes all, as ever
+    __all__ = ["BatchNorm", "DataGenerator", "DetectionLayer", "DetectionTargetLayer", "MaskRCNN",
+        "ProposalLayer", "PyramidROIAlign", "apply_box_deltas_graph", "batch_pack_graph",
+        "build_detection_targets", "build_fpn_mask_graph", "build_inference", "build_rpn_model",
+        "build_rpn_targets", "build_training", "clip_boxes_graph", "compose_image_meta",
+        "compute_backbone_shapes", "conv_block", "data_generator", "denorm_boxes_graph",
+        "detection_targets_graph", "fpn_classifier_graph", "generate_random_rois", "identity_block",
+        "load_image_gt", "log", "log2_graph", "mold_image", "mrcnn_bbox_loss_graph",
+        "mrcnn_class_loss_graph", "mrcnn_mask_loss_graph", "norm_boxes_graph", "overlaps_graph",
+        "parse_image_meta", "parse_image_meta_graph", "refine_detections_graph", "resize_image",
+        "resnet_graph", "rpn_bbox_loss_graph", "rpn_class_loss_graph", "rpn_graph",
+        "smooth_l1_loss", "trim_zeros_graph", "unmold_image"]

@@ -115,7 +115,7 @@ def display_images(
 def display_top_masks(
     image: np.ndarray,
     mask: np.ndarray,
-    class_ids: Sequence[int],
+    class_ids: Sequence[int] | np.ndarray,
     class_names: Sequence[str] | Mapping[int, str],
     limit: int = 4,
     save_path: str | Path | None = None,
@@ -283,7 +283,7 @@ def draw_boxes(
     refined_boxes: np.ndarray | None = None,
     masks: np.ndarray | None = None,
     captions: Sequence[str | None] | None = None,
-    visibilities: Sequence[int] | None = None,
+    visibilities: Sequence[int] | np.ndarray | None = None,
     title: str = "",
     ax: "Axes | None" = None,
     save_path: str | Path | None = None,

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 def plot_precision_recall(
     AP: float,
-    precisions: Sequence[float],
-    recalls: Sequence[float],
+    precisions: Sequence[float] | np.ndarray,
+    recalls: Sequence[float] | np.ndarray,
     ax: "Axes | None" = None,
     save_path: str | Path | None = None,
 ) -> "Figure":
@@ -40,9 +40,9 @@ def plot_precision_recall(
 
 
 def plot_overlaps(
-    gt_class_ids: Sequence[int],
-    pred_class_ids: Sequence[int],
-    pred_scores: Sequence[float],
+    gt_class_ids: Sequence[int] | np.ndarray,
+    pred_class_ids: Sequence[int] | np.ndarray,
+    pred_scores: Sequence[float] | np.ndarray,
     overlaps: np.ndarray,
     class_names: Sequence[str] | Mapping[int, str],
     threshold: float = 0.5,

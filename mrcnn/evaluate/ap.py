@@ -82,7 +82,7 @@ def compute_ap_range(
     pred_class_id: np.ndarray,
     pred_score: np.ndarray,
     pred_mask: np.ndarray,
-    iou_thresholds: Sequence[float] | None = None,
+    iou_thresholds: Sequence[float] | np.ndarray | None = None,
     verbose: int = 1,
 ) -> float:
     """Mean of `compute_ap` over IoU thresholds, by default COCO's 0.5, 0.55, .. 0.95.

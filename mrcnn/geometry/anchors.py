@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from mrcnn.config import Config, function_of
+from mrcnn.config import Config, Numbers, function_of
 
 
 def compute_backbone_shapes(config: Config, image_shape: Sequence[int]) -> np.ndarray:
@@ -26,8 +26,8 @@ def compute_backbone_shapes(config: Config, image_shape: Sequence[int]) -> np.nd
 
 
 def generate_anchors(
-    scales: float | Sequence[float],
-    ratios: Sequence[float],
+    scales: float | Numbers,
+    ratios: Numbers,
     shape: Sequence[int],
     feature_stride: int,
     anchor_stride: int,
@@ -54,10 +54,10 @@ def generate_anchors(
 
 
 def generate_pyramid_anchors(
-    scales: Sequence[float],
-    ratios: Sequence[float],
-    feature_shapes: Sequence[Sequence[int]],
-    feature_strides: Sequence[int],
+    scales: Numbers,
+    ratios: Numbers,
+    feature_shapes: Sequence[Sequence[int]] | np.ndarray,
+    feature_strides: Numbers,
     anchor_stride: int,
 ) -> np.ndarray:
     """Anchors of all pyramid levels, the finest level first (Lin et al. 2017, FPN, 4.1).
