@@ -18,11 +18,13 @@ from mrcnn.train import plan as plans
 
 # What becomes of a command; one that no expression matches fails. The first match counts.
 TABLE = {
+    r"mrcnn inspect --env": "parse",  # tests/test_environment.py runs it
     r"mrcnn .*--weights (coco|imagenet)\b.*": "parse",  # a download
     r"mrcnn .*": "run",
     r"python3 -m venv \.venv": "known",
     r"\. \.venv/bin/activate": "known",
-    r'pip install (-e )?"?\.(\[test\])?"?': "known",
+    r'pip install (-e )?"?\.(\[(test|cuda|notebooks)\])?"?': "known",
+    r"jupyter lab samples/\w+\.ipynb": "known",
     r'pytest -m "not slow"': "known",
     r"python samples/run_notebooks\.py \S+": "script",
     r"ruff (format|check) mrcnn samples tests benchmarks legacy": "known",

@@ -115,9 +115,9 @@ def first_cell(tmp_path, monkeypatch, git):
     monkeypatch.setenv("JUPYTER_PREFER_ENV_PATH", "1")
     (tmp_path / "content").mkdir()
     cell = code_of(NOTEBOOKS[0])[0]
-    install = "%pip install --quiet {ROOT_DIR}"
+    install = '%pip install --quiet "{ROOT_DIR}{cuda}"'
     assert install in cell.source
-    cell.source = cell.source.replace(install, 'print("installing", ROOT_DIR)')
+    cell.source = cell.source.replace(install, 'print("installing", ROOT_DIR + cuda)')
     cell.source += "\nimport coco, nucleus\nprint(coco.ROOT_DIR)"
     return nbformat.v4.new_notebook(cells=[cell])
 
