@@ -10,21 +10,28 @@ import contextlib
 import errno
 import os
 import re
+import shutil
 import stat
+import time
 import zlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 _UNFINISHED = re.compile(r"\..+\.(\d+)\.tmp")  # the process that writes it
+_STARTED = time.time()
+_NO_ROOM = {errno.ENOSPC: "the disk is full", errno.EDQUOT: "your quota on this disk is used up"}
 
 
 @contextlib.contextmanager
-def whole(path: str | os.PathLike, lasting: bool = False) -> Iterator[Path]:
+def whole(
+    path: str | os.PathLike, lasting: bool = False, size: int | None = None
+) -> Iterator[Path]:
     """A name beside `path` to write to; the file takes its place when the block ends well.
 
     What was at `path` stays until then, and nothing is left of a file that was begun.
     lasting: the bytes are on the disk before the name is: a machine that loses its power keeps one
         of the two files.
+    size: bytes that it will have, where they are known: a full disk is then told what is missing.
     Raises OSError, with the path that was asked for.
     """
     path = Path(path)
@@ -37,11 +44,38 @@ def whole(path: str | os.PathLike, lasting: bool = False) -> Iterator[Path]:
         os.replace(unfinished, path)
     except OSError as error:
         if error.errno and error.filename in (None, os.fspath(unfinished), unfinished):
-            raise OSError(error.errno, error.strerror, os.fspath(path)) from error
+            _removed(unfinished)  # before the room is measured
+            raise OSError(error.errno, _reason(error, path, size), os.fspath(path)) from error
         raise
     finally:
-        with contextlib.suppress(OSError):
-            unfinished.unlink(missing_ok=True)
+        _removed(unfinished)
+
+
+def _removed(path: Path) -> None:
+    with contextlib.suppress(OSError):
+        path.unlink(missing_ok=True)
+
+
+def _reason(error: OSError, path: Path, size: int | None) -> str:
+    """What kept a file from being written, in words; of a full disk, how much is missing."""
+    if error.errno not in _NO_ROOM:
+        return str(error.strerror)
+    size = getattr(error, "size", None) or size
+    try:
+        free = shutil.disk_usage(path.parent).free
+    except OSError:
+        free = None
+    told = _NO_ROOM[error.errno]
+    if size:
+        told += f": {megabytes(size)} are needed"
+        if free is not None and free < size:  # more is free where a quota ended it
+            told += f", {megabytes(free)} are free, so {megabytes(size - free)} are missing"
+    return told
+
+
+def megabytes(size: float) -> str:
+    """A number of bytes for a person."""
+    return f"{size / 1e6:,.1f} MB" if size >= 1e6 else f"{size / 1e3:,.1f} kB"
 
 
 def unfinished_name(path: Path) -> Path:
@@ -52,19 +86,30 @@ def unfinished_name(path: Path) -> Path:
     return path.with_name(f".{name}.{os.getpid()}.tmp")
 
 
-def sweep(folder: str | os.PathLike) -> list[Path]:
-    """Remove what writers that no longer live left unfinished in a folder; returns their paths."""
+def sweep(folder: str | os.PathLike, untouched: float = 0) -> list[Path]:
+    """Remove what writers that no longer live left unfinished in a folder; returns their paths.
+
+    untouched: seconds for which nothing was written to it, where another machine may share the
+        folder: whether its writers live can't be asked here.
+    """
     swept = []
     for path in Path(folder).glob(".*.tmp"):
         writer = _UNFINISHED.fullmatch(path.name)
-        if writer and not _lives(int(writer.group(1))):
-            with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError):
+            written = path.stat().st_mtime
+            if (
+                writer
+                and not _lives(int(writer[1]), written)
+                and written <= time.time() - untouched
+            ):
                 path.unlink()
                 swept.append(path)
     return swept
 
 
-def _lives(process: int) -> bool:
+def _lives(process: int, written: float) -> bool:
+    if process == os.getpid():  # a container counts from 1 again each time it is started
+        return written >= _STARTED - 1
     if os.name == "nt":  # signal 0 would end it there
         return True
     try:

@@ -4,6 +4,7 @@ import errno
 import os
 import subprocess
 import sys
+import time
 
 import pytest
 
@@ -67,16 +68,34 @@ def test_an_error_names_the_file_that_was_asked_for(tmp_path, lost):
     assert caught.value.filename == str(path)
 
 
-def test_sweeping_spares_writers_that_live_and_other_files(tmp_path):
+@pytest.fixture
+def dead_process():
+    """The number of a process that is no more."""
     process = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"],
                              capture_output=True, text=True, check=True)  # fmt: skip
-    dead = tmp_path / f".a.h5.{process.stdout.strip()}.tmp"
+    return process.stdout.strip()
+
+
+def test_sweeping_spares_writers_that_live_and_other_files(tmp_path, dead_process):
+    dead = tmp_path / f".a.h5.{dead_process}.tmp"
     alive = tmp_path / f".a.h5.{os.getpid()}.tmp"
     other = tmp_path / ".mine.tmp"
     for path in (dead, alive, other):
         path.write_text("")
     assert sweep(tmp_path) == [dead]
     assert names(tmp_path) == sorted([alive.name, other.name])
+    old = time.time() - 1000  # from before this process, which has the number of a dead one
+    os.utime(alive, (old, old))
+    assert sweep(tmp_path) == [alive]
+
+
+def test_sweeping_where_another_machine_may_write(tmp_path, dead_process):
+    path = tmp_path / f".a.h5.{dead_process}.tmp"
+    path.write_text("")
+    assert sweep(tmp_path, untouched=3600) == []
+    old = time.time() - 3601
+    os.utime(path, (old, old))
+    assert sweep(tmp_path, untouched=3600) == [path]
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no such files")
