@@ -12,7 +12,7 @@ from pathlib import Path
 from mrcnn.data import formats
 from mrcnn.data.dataset import Dataset
 from mrcnn.data.formats import LabelledDataset
-from mrcnn.data.parts import is_called, open_part, with_classes
+from mrcnn.data.parts import existing, is_called, open_part, with_classes
 from mrcnn.data.view import View
 from mrcnn.errors import UsageError
 from mrcnn.words import counted
@@ -99,10 +99,7 @@ def join(
 
 
 def _parts(data: str | os.PathLike, format: str) -> list[str]:
-    path = Path(data).expanduser()
-    if not path.exists():
-        raise UsageError(f"there is no file or folder {path}.")
-    return formats.subsets(path, format)
+    return formats.subsets(existing(data), format)
 
 
 def _open(data: str | os.PathLike, format: str, name: str, class_name: str) -> Dataset:

@@ -13,6 +13,7 @@ from pathlib import Path
 from mrcnn.data import formats
 from mrcnn.data.view import View
 from mrcnn.errors import UsageError
+from mrcnn.whole import no_file
 from mrcnn.words import counted
 
 VALIDATION_SHARE = 0.2  # of the pictures, where nobody has said which are for validation
@@ -38,9 +39,7 @@ def open_part(
     `notes` then says so.
     Raises UsageError where there is no such part, or FormatError for data that can't be read.
     """
-    path = Path(data).expanduser()
-    if not path.exists():
-        raise UsageError(f"there is no file or folder {path}.")
+    path = existing(data)
     parts = formats.subsets(path, format)
     if subset == "all" and not parts:
         return formats.open(path, format, class_name=class_name)
@@ -84,6 +83,17 @@ def with_classes(
     rows = [(dataset, i) for i in dataset.image_ids]
     renamed = dict(zip(dataset.class_names, names))
     return View(rows, dataset, class_names, renamed)
+
+
+def existing(data: str | os.PathLike) -> Path:
+    """The path of a data set. Raises UsageError where nothing is that could be one."""
+    path = Path(data).expanduser()
+    what = no_file(path)
+    if what == "nothing":
+        raise UsageError(f"there is no file or folder {path}.")
+    if what not in ("", "a folder"):
+        raise UsageError(f"{path} is {what}, neither a file nor a folder.")
+    return path
 
 
 def is_called(part: str, which: str) -> bool:

@@ -78,13 +78,20 @@ def open(
     )
     if not isinstance(path, str | os.PathLike):
         part = _together([Path(file).expanduser() for file in path], format, request)
-        return _READERS[part.format](part, request)
+        return _read(part, request)
     path = Path(path).expanduser()
     parts = find_parts(path, format, request.folders)
     part = choose(parts, subset, path)
     others = [other for other in parts.values() if other != part]
     request = replace(request, labels=_labels_of(others, request))
-    return _READERS[part.format](part, request)
+    return _read(part, request)
+
+
+def _read(part: Part, request: Request) -> LabelledDataset:
+    dataset = _READERS[part.format](part, request)
+    for path, what in request.folders.passed_over.items():
+        dataset.note(f"Passed over, being no file but {what}", path)
+    return dataset
 
 
 def subsets(path: Name, format: str = "auto") -> list[str]:

@@ -1,13 +1,15 @@
 """Which class a value in a file of classes stands for (SegmentationClass)."""
 
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
-from mrcnn.data.formats.files import read_plane
+from mrcnn.data.formats.files import read_plane, stored_size
 from mrcnn.data.formats.notes import FormatError, Notes
+from mrcnn.data.pictures import PictureError
 
 LISTS = ("labelmap.txt", "class_names.txt", "classes.txt", "labels.txt")
 _NO_CLASSES = ("background", "_background_", "__ignore__", "_ignore_", "void", "ignored")
@@ -36,11 +38,13 @@ class ClassValues:
         return list(dict.fromkeys([*self.by_value.values(), *self.by_colour.values()]))
 
 
-def class_values(root: Path, files: Sequence[Path], notes: Notes) -> ClassValues:
+def class_values(root: Path, files: Mapping[Path, Path], notes: Notes) -> ClassValues:
     """What the values in a set's files of classes mean.
 
     From a list of names beside them, if there is one; else they are VOC's own 20 if the folder is
-    laid out like VOC; else they are named by their numbers. Raises FormatError.
+    laid out like VOC; else they are named by their numbers.
+    files: those of classes, each with the file of the same picture's instances.
+    Raises FormatError.
     """
     for name in LISTS:
         if (root / name).is_file():
@@ -53,8 +57,12 @@ def class_values(root: Path, files: Sequence[Path], notes: Notes) -> ClassValues
         colours = {_voc_colour(number): name for number, name in enumerate(VOC_CLASSES, 1)}
         return ClassValues(dict(enumerate(VOC_CLASSES, 1)), colours)
     found = ClassValues()
-    for file in files:
-        plane, kind = read_plane(file)
+    for file, instances in files.items():
+        try:
+            size = stored_size(instances)[:2]
+        except PictureError:
+            continue  # reading the picture's masks will say what is wrong with it
+        plane, kind = read_plane(file, size)
         for value in np.unique(plane).tolist():
             if kind == "colour":
                 found.by_colour[value] = f"class #{value:06x}"
@@ -62,7 +70,8 @@ def class_values(root: Path, files: Sequence[Path], notes: Notes) -> ClassValues
                 found.by_value[value] = f"class {value}"
     found.by_colour.pop(0, None)
     if len(found.names()) > 1000:
-        raise FormatError(f"{files[0].parent} has over 1000 classes: are they masks of classes?")
+        folder = next(iter(files)).parent
+        raise FormatError(f"{folder} has over 1000 classes: are they masks of classes?")
     notes.say(f"Classes are named by their values, since there is none of {', '.join(LISTS)}.")
     return found
 
@@ -87,7 +96,7 @@ def _from_list(file: Path) -> ClassValues:
             continue
         values.by_value[number] = name
         colour = row[1].split(",") if len(row) > 1 else []
-        if len(colour) == 3 and all(part.strip().isdecimal() for part in colour):
+        if len(colour) == 3 and all(re.fullmatch(r"\s*[0-9]{1,3}\s*", part) for part in colour):
             red, green, blue = map(int, colour)
             values.by_colour[red << 16 | green << 8 | blue] = name
     return values

@@ -5,6 +5,7 @@ them, so that masks are those of COCO's own tools. A class keeps its COCO id in 
 """
 
 import math
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from mrcnn.data.formats.reading import BACKGROUND, Part, Request, finished
 from mrcnn.data.formats.rle import check_rle, region_of, unpack
 from mrcnn.data.formats.shapes import Size, check_outline, place, to_numbers
 from mrcnn.geometry.regions import Region
+from mrcnn.words import printable
 
 Ids = dict[str, Any]  # what a file calls a class or a picture, as text, and what it became
 
@@ -120,6 +122,7 @@ def _add_classes(
         if name is None or name == BACKGROUND:
             notes.say(f"The class {categories[key][1]} of {file.name} is left out.")
             continue
+        name = printable(name)
         names = [info["name"] for info in dataset.class_info]
         if name not in names:
             taken = {info["id"] for info in dataset.class_info[1:]}
@@ -297,7 +300,7 @@ def _key(value: Any) -> str | None:
 
 def _order(source_id: Any) -> tuple[bool, float, str]:
     text = str(source_id)
-    number = text.isascii() and text.lstrip("-").isdigit()
+    number = re.fullmatch(r"-?[0-9]+", text) is not None
     return (not number, float(text[:300]) if number else 0.0, text)
 
 

@@ -13,9 +13,12 @@ from PIL import Image
 
 from mrcnn.data.formats.notes import FormatError, shortened
 from mrcnn.data.pictures import SUFFIXES, read_picture
+from mrcnn.whole import no_file, regular_file
 
 MASK_SUFFIXES = (".png", ".tif", ".tiff", ".bmp", ".gif")  # a JPEG's values are not exact
 MOST_PIXELS = 2 * Image.MAX_IMAGE_PIXELS  # a larger picture is refused when it is read
+
+_OF_SETS = (*SUFFIXES, ".json", ".xml", ".txt")  # names of what the readers open
 
 _EXIF_KEYS = {"exif", "Raw profile type exif", "xmp", "XML:com.adobe.xmp"}
 
@@ -65,31 +68,57 @@ class _PlainXml(ElementTree.TreeBuilder):
 
 def _read_bytes(path: Path) -> bytes:
     try:
+        if what := no_file(path):
+            raise FormatError(_no_file(path, what))
         return path.read_bytes()
-    except FileNotFoundError:
-        raise FormatError(f"{path}: there is no such file.") from None
     except OSError as error:
         raise FormatError(f"{path} can't be read: {error.strerror}.") from None
+
+
+def _no_file(path: str | os.PathLike, what: str) -> str:
+    """The sentence about a path that is no file. what: of `no_file`."""
+    return f"{path}: there is no such file." if what == "nothing" else f"{path} is {what}, no file."
 
 
 # -- Folders --------------------------------------------------------------------------------
 
 
 class Folders:
-    """Listings of folders, each read once: asking for every picture would take minutes."""
+    """Listings of folders, each read once: asking for every picture would take minutes.
+
+    passed_over: {path: what it is} of what is called like a file of a labelled set and can't be
+        opened as one, such as a pipe or a link to nothing.
+    """
 
     def __init__(self) -> None:
         self._names: dict[str, frozenset[str]] = {}
+        self._links: set[str] = set()  # paths; where they lead costs a look at each
+        self.passed_over: dict[str, str] = {}
 
     def names(self, folder: str | os.PathLike) -> frozenset[str]:
-        """Names of the entries of a folder; none where it can't be listed."""
+        """Names of the files, folders and links in a folder; none where it can't be listed."""
         key = os.fspath(folder)
         if key not in self._names:
             try:
-                self._names[key] = frozenset(os.listdir(key or "."))
+                with os.scandir(key or ".") as entries:
+                    self._names[key] = frozenset(e.name for e in entries if self._usable(e))
             except (OSError, ValueError):
                 self._names[key] = frozenset()
         return self._names[key]
+
+    def _usable(self, entry: os.DirEntry) -> bool:
+        if entry.is_symlink():
+            self._links.add(entry.path)
+            return True
+        if entry.is_file() or entry.is_dir():
+            return True
+        return self._leads_to_file(entry.path)
+
+    def _leads_to_file(self, path: str) -> bool:
+        what = no_file(path)
+        if what not in ("", "a folder") and path.lower().endswith(_OF_SETS):
+            self.passed_over[path] = what
+        return what in ("", "a folder")
 
     def has(self, path: str | os.PathLike) -> bool:
         """Whether there is such an entry."""
@@ -97,11 +126,17 @@ class Folders:
         return name in self.names(folder)
 
     def with_suffix(self, folder: Path, suffixes: Sequence[str]) -> list[str]:
-        """Names of the visible entries of a folder that end so, sorted."""
-        return sorted(
+        """Names of the visible entries of a folder that end so and can be opened, sorted."""
+        found = (
             name
             for name in self.names(folder)
             if name.lower().endswith(tuple(suffixes)) and name[0] != "."
+        )
+        paths = {name: os.path.join(folder, name) for name in found}
+        return sorted(
+            name
+            for name, path in paths.items()
+            if path not in self._links or self._leads_to_file(path)
         )
 
 
@@ -148,8 +183,14 @@ def find_folder(
             if found == len(names):
                 return {name: os.path.join(base, file) for name, file in zip(names, way)}
     _, base, way = best
-    missing = [name for name, file in zip(names, way) if not folders.has(os.path.join(base, file))]
-    raise FormatError(missing_pictures(source, missing, len(names), bases))
+    paths = {name: os.path.join(base, file) for name, file in zip(names, way)}
+    missing = [name for name, path in paths.items() if not folders.has(path)]
+    odd = [
+        f" ({path} is {folders.passed_over[path]}.)"
+        for path in paths.values()
+        if path in folders.passed_over
+    ]
+    raise FormatError(missing_pictures(source, missing, len(names), bases) + "".join(odd[:1]))
 
 
 def missing_pictures(source: Path, missing: list[str], total: int, looked_in: list[str]) -> str:
@@ -178,26 +219,39 @@ def stored_size(path: str | os.PathLike) -> tuple[int, int, int]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            with Image.open(path) as picture:
-                width, height = picture.size
-                # Pillow decodes the whole of a PNG in search of EXIF that may stand at its end.
-                rotatable = picture.format != "PNG" or not _EXIF_KEYS.isdisjoint(picture.info)
-                return height, width, picture.getexif().get(0x0112, 1) if rotatable else 1
+            with Image.open(regular_file(path)) as picture:
+                return size_in_header(picture)
     except Exception:  # Pillow raises nearly every kind on damaged bytes
         height, width = read_picture(path).shape[:2]  # knows how to say what is wrong
         return height, width, 1
 
 
-def read_plane(path: str | os.PathLike) -> tuple[np.ndarray, str]:
+def size_in_header(picture: Image.Image) -> tuple[int, int, int]:
+    """(height, width, EXIF orientation) of an open picture whose pixels are not read yet."""
+    width, height = picture.size
+    # Pillow decodes the whole of a PNG in search of EXIF that may stand at its end.
+    rotatable = picture.format != "PNG" or not _EXIF_KEYS.isdisjoint(picture.info)
+    return height, width, picture.getexif().get(0x0112, 1) if rotatable else 1
+
+
+def read_plane(
+    path: str | os.PathLike, size: tuple[int, int] | None = None
+) -> tuple[np.ndarray, str]:
     """A mask file as one number for each pixel, [height, width], and what the numbers are.
 
     "index": entries of a palette; "value": grey values, 8 or 16 bits; "colour": colours as
-    red * 65536 + green * 256 + blue. Raises FormatError naming the file.
+    red * 65536 + green * 256 + blue.
+    size: (height, width) of its picture; a mask of another size is refused before it is decoded.
+    Raises FormatError naming the file.
     """
     try:
+        if what := no_file(path):
+            raise FormatError(_no_file(path, what))
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             with Image.open(path) as picture:
+                if size and picture.size != size[::-1]:
+                    raise FormatError(_other_size(path, picture.size[::-1], size))
                 if picture.mode == "P":
                     return np.asarray(picture), "index"
                 if picture.mode in ("1", "L", "I") or picture.mode.startswith("I;16"):
@@ -205,11 +259,18 @@ def read_plane(path: str | os.PathLike) -> tuple[np.ndarray, str]:
                 if picture.mode in ("LA", "La"):
                     return np.asarray(picture)[..., 0], "value"
                 colours = np.asarray(picture.convert("RGB")).astype(np.int64)
-    except FileNotFoundError:
-        raise FormatError(f"{path}: there is no such mask file.") from None
+    except FormatError:
+        raise
     except Exception as error:
         raise FormatError(f"{path} can't be read as a mask: {shortened(error)}.") from None
     red, green, blue = np.moveaxis(colours, -1, 0)
     if (red == green).all() and (green == blue).all():
         return red, "value"
     return red << 16 | green << 8 | blue, "colour"
+
+
+def _other_size(path: str | os.PathLike, found: tuple[int, int], size: tuple[int, int]) -> str:
+    return (
+        f"The mask {path} is {found[0]} high and {found[1]} wide, but its picture {size[0]} high "
+        f"and {size[1]} wide: it belongs to another one, or was resized."
+    )

@@ -12,6 +12,7 @@ from mrcnn.data.formats.files import MASK_SUFFIXES, Folders
 from mrcnn.data.formats.folders import MASK_FOLDERS, PICTURE_FOLDERS
 from mrcnn.data.formats.notes import FormatError
 from mrcnn.data.formats.reading import Part
+from mrcnn.whole import no_file, regular_file
 
 FORMATS = ("coco", "via", "labelme", "voc", "masks", "indexed")
 # What `mrcnn detect` says of the images.json beside its results, which lists pictures like COCO.
@@ -38,8 +39,11 @@ def find_parts(path: Path, format: str, folders: Folders) -> dict[str, Part]:
                 "VOC XML). If it should be one, name its format."
             )
         return {"": Part(kind, path, (path,))}
-    if not path.is_dir():
-        raise FormatError(f"{path}: there is no such file or folder.")
+    if what := no_file(path):
+        if what == "nothing":
+            raise FormatError(f"{path}: there is no such file or folder.")
+        if what != "a folder":
+            raise FormatError(f"{path} is {what}, neither a file nor a folder.")
     here = _parts_here(path, format, folders)
     if here:
         return here
@@ -50,10 +54,13 @@ def find_parts(path: Path, format: str, folders: Folders) -> dict[str, Part]:
             found[name] = next(iter(below.values()))
     if not found:
         what = "labelled pictures" if format == "auto" else f"{format} annotations"
+        odd = [
+            f" {path} was passed over: it is {kind}." for path, kind in folders.passed_over.items()
+        ]
         raise FormatError(
             f"{path} holds no {what}: neither annotation files (COCO, VIA or LabelMe JSON, Pascal "
             "VOC XML) nor masks (<id>/images and <id>/masks, or images and masks of the same "
-            "names), nor folders that do."
+            "names), nor folders that do." + "".join(odd[:1])
         )
     if len({part.format for part in found.values()}) > 1:
         shown = ", ".join(f"{name} ({part.format})" for name, part in found.items())
@@ -187,7 +194,7 @@ def _in_common(files: list[str], stems: set[str]) -> bool:
 def _format_of(file: Path) -> str | None:
     """The format of an annotation file, by the names in its first bytes; None if it is none."""
     try:
-        with open(file, "rb") as stream:
+        with open(regular_file(file), "rb") as stream:
             head = stream.read(_HEAD)
     except OSError:
         return None

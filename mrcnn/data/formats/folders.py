@@ -24,6 +24,7 @@ from mrcnn.data.formats.reading import Part, Request, finished, number_classes
 from mrcnn.data.formats.shapes import Size
 from mrcnn.data.pictures import SUFFIXES, PictureError
 from mrcnn.geometry.regions import Region
+from mrcnn.whole import no_file
 
 PICTURE_FOLDERS = ("images", "JPEGImages", "image", "imgs", "img")
 MASK_FOLDERS = ("SegmentationObject", "masks", "mask", "labels", "annotations", "instances")
@@ -48,9 +49,7 @@ class MaskFolders(LabelledDataset):
     def decode(self, image_id: int, size: Size) -> Iterator[tuple[int, Region]]:
         """(1, region) of each file."""
         for file in self._files(image_id):
-            plane, _ = read_plane(file)
-            if plane.shape != size:
-                raise FormatError(_other_size(file, plane.shape, size))
+            plane, _ = read_plane(file, size)
             yield 1, ((0, 0, *size), plane != 0)
 
     def _files(self, image_id: int) -> list[str]:
@@ -59,11 +58,16 @@ class MaskFolders(LabelledDataset):
             names = sorted(os.listdir(folder))
         except OSError as error:
             raise FormatError(f"{folder} can't be read: {error.strerror}.") from None
-        return [
+        paths = [
             os.path.join(folder, name)
             for name in names
             if name.lower().endswith(MASK_SUFFIXES) and name[0] != "."
         ]
+        # A link to nothing is a mask that is missing, and refused when it is read.
+        odd = [path for path in paths if no_file(path) not in ("", "a link to nothing")]
+        if odd:
+            self.tell(image_id, f"Passed over among the masks: {no_file(odd[0])}")
+        return [path for path in paths if path not in odd]
 
 
 def read_masks(part: Part, request: Request) -> MaskFolders:
@@ -127,7 +131,7 @@ class IndexedMasks(LabelledDataset):
     def decode(self, image_id: int, size: Size) -> Iterator[tuple[int, Region]]:
         """(class id, region) of each value in the picture's mask file."""
         files = self.image_info[image_id]["annotations"]
-        plane, kind = _plane(files["instances"], size)
+        plane, kind = read_plane(files["instances"], size)
         # All pixels, those of a value after those of another: each is looked at once, and not once
         # for each instance.
         pixels = np.argsort(plane, axis=None, kind="stable")
@@ -139,7 +143,7 @@ class IndexedMasks(LabelledDataset):
                 f"{files['instances']} has {len(wanted)} different values, each one an instance: "
                 "is it a mask at all?"
             )
-        classes = _plane(files["classes"], size) if files["classes"] else None
+        classes = read_plane(files["classes"], size) if files["classes"] else None
         for i in wanted:
             own = pixels[starts[i] : ends[i]]
             class_id = self._class_of(own, *classes) if classes else 1
@@ -203,7 +207,11 @@ def read_indexed(part: Part, request: Request) -> IndexedMasks:
     }
     labels: list[Any] = [request.class_name]
     if class_names:
-        files = [classes / class_names[stem] for stem in mask_names if stem in class_names]
+        files = {
+            classes / class_names[stem]: masks / name
+            for stem, name in mask_names.items()
+            if stem in class_names
+        }
         dataset.values = class_values(part.root, files, notes)
         labels = dataset.values.names()
     else:
@@ -245,17 +253,3 @@ def _region(pixels: np.ndarray, width: int) -> Region:
     mask = np.zeros((y2 - y1, x2 - x1), bool)
     mask[y - y1, x - x1] = True
     return (y1, x1, y2, x2), mask
-
-
-def _plane(file: str, size: Size) -> tuple[np.ndarray, str]:
-    plane, kind = read_plane(file)
-    if plane.shape != size:
-        raise FormatError(_other_size(file, plane.shape, size))
-    return plane, kind
-
-
-def _other_size(file: str, found: tuple[int, ...], size: Size) -> str:
-    return (
-        f"The mask {file} is {found[0]} high and {found[1]} wide, but its picture {size[0]} high "
-        f"and {size[1]} wide: it belongs to another one, or was resized."
-    )

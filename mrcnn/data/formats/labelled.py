@@ -5,9 +5,11 @@ annotations, what the format has for the picture's instances: small, and no mask
 """
 
 import base64
+import contextlib
 import io
 import logging
 import math
+import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -17,9 +19,9 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from mrcnn.data.dataset import Dataset
-from mrcnn.data.formats.files import read_json, stored_size
-from mrcnn.data.formats.notes import FormatError, Notes
-from mrcnn.data.formats.shapes import Instance, Size, bounds, draw, place
+from mrcnn.data.formats.files import read_json, size_in_header, stored_size
+from mrcnn.data.formats.notes import Dropped, FormatError, Notes
+from mrcnn.data.formats.shapes import Instance, Size, bounds, check_mask_fits, draw, place
 from mrcnn.data.pictures import PictureError, read_picture
 from mrcnn.geometry.crops import MaskCrops
 from mrcnn.geometry.regions import Region
@@ -80,7 +82,8 @@ class LabelledDataset(Dataset, ABC):
         _, orientation = self._size(image_id)
         info = self.image_info[image_id]
         if info["path"] is None:
-            image = np.asarray(self._embedded(image_id).convert("RGB"))
+            with self._embedded(image_id) as picture:
+                image = np.asarray(ImageOps.exif_transpose(picture).convert("RGB"))
         else:
             image = read_picture(info["path"])
         if orientation:
@@ -129,6 +132,10 @@ class LabelledDataset(Dataset, ABC):
         info = self.image_info[image_id]
         return info["path"] or str(info["id"])
 
+    def note(self, what: str, where: object) -> None:
+        """Note one more of what happened on reading; where: the name of a file or picture."""
+        self._notes.count(what, where)
+
     def tell(self, image_id: int, what: str) -> None:
         """Note what showed when a picture's masks were made, once for each picture."""
         if (what, image_id) not in self._told:
@@ -147,8 +154,8 @@ class LabelledDataset(Dataset, ABC):
         """((height, width) of the labels, EXIF orientation to take back, or 0)."""
         info = self.image_info[image_id]
         if info["path"] is None:
-            width, height = self._embedded(image_id).size
-            orientation = 1
+            with self._embedded(image_id) as picture:
+                height, width, orientation = size_in_header(picture)
         else:
             height, width, orientation = stored_size(info["path"])
         stored = height, width
@@ -165,13 +172,16 @@ class LabelledDataset(Dataset, ABC):
             "picture that was labelled, or correct the annotations."
         )
 
-    def _embedded(self, image_id: int) -> Image.Image:
-        """The picture that LabelMe keeps inside its annotation file."""
+    @contextlib.contextmanager
+    def _embedded(self, image_id: int) -> Iterator[Image.Image]:
+        """The picture that LabelMe keeps inside its annotation file; its pixels aren't read yet."""
         source = self.image_info[image_id]["embedded"]
         try:
             content = base64.b64decode(read_json(Path(source))["imageData"], validate=True)
-            with Image.open(io.BytesIO(content)) as picture:
-                return ImageOps.exif_transpose(picture)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                with Image.open(io.BytesIO(content)) as picture:
+                    yield picture
         except FormatError:
             raise
         except Exception as error:  # Pillow raises nearly every kind on damaged bytes
@@ -184,17 +194,27 @@ class DrawnDataset(LabelledDataset):
     def decode(self, image_id: int, size: Size) -> Iterator[tuple[int, Region]]:
         """(class id, region) of each instance."""
         for class_id, shapes in self.image_info[image_id]["annotations"]:
-            yield class_id, draw(shapes, size)
+            try:
+                yield class_id, draw(shapes, size)
+            except Dropped as reason:
+                self.tell(image_id, f"Instances left out: they {reason}")
 
 
 def keep_visible(
     instances: Sequence[Instance], size: Size | None, notes: Notes, picture: str
 ) -> list[Instance]:
-    """The instances of a picture without the shapes that lie outside of it, which are counted."""
+    """The instances of a picture without the shapes that can't be of it, which are counted."""
     if size is None:
         return list(instances)
     kept = []
-    for label, shapes in instances:
+    for label, drawn in instances:
+        shapes = []
+        for shape in drawn:
+            try:
+                check_mask_fits(shape, size)
+                shapes.append(shape)
+            except Dropped as reason:
+                notes.count(f"Regions dropped: they {reason}", picture)
         places = [place(bounds(shape), size) for shape in shapes]
         for where, what in (
             ("outside", "Regions dropped: they lie outside of their picture"),

@@ -1,5 +1,7 @@
 """What the readers say: errors that stop them, and notes of what was dropped, cut or assumed."""
 
+from mrcnn.words import printable
+
 
 class FormatError(ValueError):
     """A labelled set can't be read; the message names the file, and where in it."""
@@ -35,11 +37,11 @@ class Notes:
             f"{what}: {number}, the first in {shortened(first)}."
             for what, (number, first) in self._counts.items()
         ]
-        return self._said + counted
+        return [printable(sentence) for sentence in self._said + counted]
 
 
 def shortened(value: object, length: int = 80) -> str:
     """A value from a file in as many characters as a message can bear."""
     text = str(value) if isinstance(value, str | int | float) else repr(value)
-    text = " ".join(text[: 4 * length].split())
+    text = printable(" ".join(text[: 4 * length].split()))
     return text if len(text) <= length else f"{text[:length]}.."

@@ -9,6 +9,7 @@ from mrcnn.data.formats.files import Folders
 from mrcnn.data.formats.labelled import DrawnDataset, LabelledDataset
 from mrcnn.data.formats.notes import FormatError, Notes, shortened
 from mrcnn.data.formats.shapes import Instance
+from mrcnn.words import printable
 
 BACKGROUND = "BG"
 
@@ -69,7 +70,8 @@ def number_classes(
     unknown = [shortened(label) for label in request.class_map or {} if label not in found]
     if unknown:
         notes.say(f"class_map names labels that do not occur: {', '.join(unknown[:10])}.")
-    names = {label: request.renamed(label) for label in found}
+    renamed = {label: request.renamed(label) for label in found}
+    names = {label: name and printable(name) for label, name in renamed.items()}
     if BACKGROUND in names.values():
         notes.say(f"Regions labelled {BACKGROUND} are dropped: it is the background's name.")
     kept = {name for name in names.values() if name not in (None, BACKGROUND)}

@@ -4,8 +4,10 @@ A coordinate is in pixels of the picture; a whole number is the centre of a pixe
 samples take it (skimage.draw.polygon).
 """
 
+import contextlib
 import io
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -23,7 +25,8 @@ Size = tuple[int, int]  # (height, width)
 class Shape(NamedTuple):
     """One region. kind: "polygon", "ellipse" or "png".
 
-    numbers: float64 [num_points, (y, x)]; [(y, x, radius y, radius x, angle)]; or [(top, left)].
+    numbers: float64 [num_points, (y, x)]; [(y, x, radius y, radius x, angle)]; or
+        [(top, left), (height, width)].
     png: the bytes of a stored mask's file.
     """
 
@@ -99,19 +102,34 @@ def ellipse(cx: Any, cy: Any, rx: Any, ry: Any, angle: Any = 0.0) -> Shape:
 
 
 def stored_mask(png: bytes, top: float, left: float) -> Shape:
-    """A mask from a picture file. top, left: where it goes. Raises Dropped if it can't be read."""
-    shape = Shape("png", to_numbers([top, left]), png)
+    """A mask from a PNG file, of which only the head is read. top, left: where it goes.
+
+    Raises Dropped if it is no such file.
+    """
+    with _opened(png) as picture:
+        width, height = picture.size
+    return Shape("png", to_numbers([top, left, float(height), float(width)]).reshape(2, 2), png)
+
+
+def check_mask_fits(shape: Shape, size: Size) -> None:
+    """Raise Dropped for a stored mask that is larger than its picture, before it is decoded."""
+    if shape.kind == "png" and (shape.numbers[1] > np.add(size, 1)).any():
+        raise Dropped("have a mask that is larger than their picture")
+
+
+@contextlib.contextmanager
+def _opened(png: bytes) -> Iterator[Image.Image]:
     try:
-        covered = _decode(png).any()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            with Image.open(io.BytesIO(png), formats=("PNG",)) as picture:
+                yield picture
     except Exception:  # Pillow raises nearly every kind on damaged bytes
-        raise Dropped("have a mask that is no picture file") from None
-    if not covered:
-        raise Dropped("have an empty mask")
-    return shape
+        raise Dropped("have a mask that is no PNG file") from None
 
 
 def _decode(png: bytes) -> np.ndarray:
-    with Image.open(io.BytesIO(png)) as picture:
+    with _opened(png) as picture:
         return np.asarray(picture.convert("L")) > 0
 
 
@@ -127,7 +145,7 @@ def bounds(shape: Shape) -> tuple[float, float, float, float]:
         reach = max(ry, rx)
         ry, rx = (reach, reach) if angle else (ry, rx)
         return y - ry, x - rx, y + ry, x + rx
-    (top, left), (height, width) = shape.numbers.tolist(), _decode(shape.png).shape
+    (top, left), (height, width) = shape.numbers.tolist()
     return top, left, top + height - 1, left + width - 1
 
 
@@ -145,7 +163,10 @@ def place(box: Sequence[float], size: Size) -> str:
 
 
 def draw(shapes: Sequence[Shape], size: Size) -> Region:
-    """The pixels that any of the shapes covers: a box, and bool [box_height, box_width]."""
+    """The pixels that any of the shapes covers: a box, and bool [box_height, box_width].
+
+    Raises Dropped for a stored mask that is damaged or larger than the picture.
+    """
     regions = [region for shape in shapes if (region := _region(shape, size))[1].size]
     if len(regions) < 2:
         return regions[0] if regions else NOWHERE
@@ -164,8 +185,9 @@ def _region(shape: Shape, size: Size) -> Region:
     if shape.kind == "ellipse":
         y, x, ry, rx, angle = shape.numbers
         return ellipse_region((y, x), (ry, rx), size, angle)
+    check_mask_fits(shape, size)
     (height, width), piece = size, _decode(shape.png)
-    top, left = np.rint(shape.numbers).astype(int).ravel().tolist()
+    top, left = np.rint(shape.numbers[0]).astype(int).tolist()
     piece = piece[max(-top, 0) : max(height - top, 0), max(-left, 0) : max(width - left, 0)]
     top, left = max(top, 0), max(left, 0)
     return (top, left, top + piece.shape[0], left + piece.shape[1]), piece
