@@ -54,14 +54,19 @@ def title_size(figsize: Sequence[float]) -> float:
 
 def show_picture(ax: "Axes", picture: np.ndarray, title: str = "", margin: int = 0) -> None:
     """Put a picture [height, width, 3] into `ax`, with `margin` pixels round it and no ticks."""
-    height, width = picture.shape[:2]
     ax.imshow(picture)
-    ax.set_xlim(-0.5 - margin, width - 0.5 + margin)
-    ax.set_ylim(height - 0.5 + margin, -0.5 - margin)
-    ax.axis("off")
+    frame(ax, *picture.shape[:2], margin)
     if title:
         figsize = ax.get_figure(root=True).get_size_inches()
         ax.set_title(title, fontsize=title_size(figsize), parse_math=False)
+
+
+def frame(ax: "Axes", height: int, width: int, margin: int = 0) -> None:
+    """Make the pixels of a picture of that size the coordinates of `ax`, without ticks."""
+    ax.set_aspect("equal")
+    ax.set_xlim(-0.5 - margin, width - 0.5 + margin)
+    ax.set_ylim(height - 0.5 + margin, -0.5 - margin)
+    ax.axis("off")
 
 
 def finish(figure: "Figure", own: bool, save_path: str | Path | None = None) -> "Figure":

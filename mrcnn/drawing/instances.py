@@ -6,14 +6,23 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mrcnn.drawing.figures import show_picture
-from mrcnn.drawing.labels import class_name, draw_contours, draw_labels, draw_outline, line_width
-from mrcnn.drawing.pixels import as_picture, cut_masks, random_colors, tint
+from mrcnn.drawing.figures import frame, show_picture
+from mrcnn.drawing.labels import (
+    class_name,
+    draw_contours,
+    draw_labels,
+    draw_labels_inside,
+    draw_outline,
+    line_width,
+)
+from mrcnn.drawing.pixels import as_picture, cut_masks, lay_over, random_colors, tint
+from mrcnn.words import printable
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 MIN_RENDERED_SIDE = 640  # pixels; a label can be read on a picture at least this long
+_LONGEST_SIDE = 65_535  # pixels that matplotlib can draw on
 
 
 @dataclass
@@ -25,6 +34,7 @@ class Drawn:
     masks: np.ndarray | None  # [height, width, instances]
     captions: list[str]  # "" for no label
     colors: list[tuple[float, float, float]]
+    inside: bool = False  # captions stand in their boxes, where there is room, and not beside them
 
 
 def check_instances(
@@ -63,7 +73,7 @@ def check_instances(
         captions = [class_name(class_names, class_id) for class_id in class_ids]
         if scores is not None:
             captions = [f"{name} {score:.3f}" for name, score in zip(captions, scores)]
-    captions = ["" if caption is None else str(caption) for caption in captions]
+    captions = ["" if caption is None else printable(caption) for caption in captions]
     return Drawn(picture, boxes, masks, captions, _rgb(colors, len(boxes)))
 
 
@@ -89,12 +99,23 @@ def _rgb(colors: Sequence[Any] | None, count: int) -> list[tuple[float, float, f
 
 def draw_instances(ax: "Axes", instances: Drawn, show_bbox: bool, title: str = "") -> None:
     """Draw picture, masks, boxes and labels on `ax`. Tints `instances.picture` in place."""
-    picture, boxes, colors = instances.picture, instances.boxes, instances.colors
-    shown = [i for i in range(len(boxes)) if boxes[i].any()]
+    crops = _tint(instances)
+    show_picture(ax, instances.picture, title)
+    _draw_marks(ax, instances, crops, show_bbox)
+
+
+def _tint(instances: Drawn) -> dict[int, tuple[np.ndarray, tuple[int, int]]]:
+    """Colour the picture under the masks; returns those, cut, by the number of the instance."""
+    shown = [i for i, box in enumerate(instances.boxes) if box.any()]
     crops = {} if instances.masks is None else cut_masks(instances.masks, shown)
     for i, (crop, corner) in crops.items():
-        tint(picture, crop, corner, colors[i])
-    show_picture(ax, picture, title)
+        tint(instances.picture, crop, corner, instances.colors[i])
+    return crops
+
+
+def _draw_marks(ax: "Axes", instances: Drawn, crops: Mapping[int, tuple], show_bbox: bool) -> None:
+    boxes, colors = instances.boxes, instances.colors
+    shown = [i for i, box in enumerate(boxes) if box.any()]
     width = line_width(ax)
     for i in shown:
         if i in crops:
@@ -103,7 +124,36 @@ def draw_instances(ax: "Axes", instances: Drawn, show_bbox: bool, title: str = "
             draw_outline(ax, boxes[i], colors[i], width)
     labelled = [i for i in shown if instances.captions[i]]
     captions = [instances.captions[i] for i in labelled]
-    draw_labels(ax, boxes[labelled], captions, [colors[i] for i in labelled])
+    if instances.inside:
+        draw_labels_inside(ax, boxes[labelled], captions)
+    else:
+        draw_labels(ax, boxes[labelled], captions, [colors[i] for i in labelled])
+
+
+def paint(instances: Drawn, show_bbox: bool = True, factor: int = 1) -> np.ndarray:
+    """As `draw_instances`, but in pixels: [height * factor, width * factor, 3] uint8.
+
+    The marks alone are matplotlib's: to it, a picture costs 130 bytes a pixel.
+    Raises ValueError for a picture that is too long for it.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    height, width = instances.picture.shape[:2]
+    if max(height, width) * factor > _LONGEST_SIDE:
+        raise ValueError(
+            f"The image has {height}x{width} pixels: nothing can be drawn on one that is longer "
+            f"than {_LONGEST_SIDE:,} pixels."
+        )
+    dpi = 128  # a power of two: inches times dpi are whole pixels again, without rounding
+    figure = Figure(figsize=(width * factor / dpi, height * factor / dpi), dpi=dpi)
+    figure.patch.set_alpha(0)
+    canvas = FigureCanvasAgg(figure)
+    ax = figure.add_axes([0, 0, 1, 1])
+    frame(ax, height, width)
+    _draw_marks(ax, instances, _tint(instances), show_bbox)
+    canvas.draw()
+    return lay_over(instances.picture, np.asarray(canvas.buffer_rgba()), factor)
 
 
 def render_instances(
@@ -115,24 +165,19 @@ def render_instances(
     scores: Sequence[float] | np.ndarray | None = None,
     colors: Sequence[Any] | None = None,
     captions: Sequence[str | None] | None = None,
+    inside: bool = False,
 ) -> np.ndarray:
     """Instances drawn over their image: the pixels of a figure without margins.
 
     Arguments as of `mrcnn.visualize.display_instances`; masks may be None. Returns [height, width,
     3] uint8 of the image's own size, but for a picture whose longer side has less than 640 pixels:
     it is enlarged by the smallest whole factor that brings it there, so that labels can be read.
+    inside: write captions into their boxes, as large as each box lets them be, and leave out those
+        that couldn't be read; short ones, for crowds.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
     instances = check_instances(
         image, boxes, masks, class_ids, class_names, scores, colors, captions
     )
+    instances.inside = inside
     height, width = instances.picture.shape[:2]
-    factor = max(1, -(-MIN_RENDERED_SIDE // max(height, width)))
-    dpi = 128  # a power of two: inches times dpi are whole pixels again, without rounding
-    figure = Figure(figsize=(width * factor / dpi, height * factor / dpi), dpi=dpi)
-    canvas = FigureCanvasAgg(figure)
-    draw_instances(figure.add_axes([0, 0, 1, 1]), instances, show_bbox=True)
-    canvas.draw()
-    return np.asarray(canvas.buffer_rgba())[..., :3].copy()
+    return paint(instances, factor=max(1, -(-MIN_RENDERED_SIDE // max(height, width))))

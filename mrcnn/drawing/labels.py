@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 POINTS_PER_INCH = 72
+_LEAST_FONT = 4.5  # points; smaller digits can't be told apart
+_ROUND = [[y, x] for y in (-1, 1, 0) for x in (0, -1, 1) if (y, x) != (0, 0)]  # of the middle
 
 
 def canvas_of(ax: "Axes") -> tuple[np.ndarray, float]:
@@ -194,6 +196,48 @@ def draw_labels(ax: "Axes", boxes: np.ndarray, texts: Sequence[str], colors: Seq
         if np.abs(on_label - on_box).max() > 1:
             y, x = (np.stack([on_label, on_box]) / scale + origin).T
             ax.plot(x, y, color=color, linewidth=0.12 * font, path_effects=_halo(0.12 * font))
+    return labels
+
+
+def draw_labels_inside(ax: "Axes", boxes: np.ndarray, texts: Sequence[str]) -> list:
+    """Write short `texts` into `boxes` [num_boxes, (y1, x1, y2, x2)], beginning with the smallest.
+
+    Each is as large as its box lets it be, up to a size that suits the canvas, and stands where the
+    box lies over no other one, in its middle if it can. One that would be too small to read, or
+    would hide another, is left out. Returns the Text objects.
+    """
+    canvas, scale = canvas_of(ax)
+    origin = np.array([ax.get_ylim()[1], ax.get_xlim()[0]])  # data (y, x) of the canvas's corner
+    on_canvas = (np.asarray(boxes, dtype=float).reshape(-1, 4) - 0.5 - np.tile(origin, 2)) * scale
+    on_canvas = np.clip(on_canvas, 0, np.tile(canvas, 2))
+    largest = float(np.clip(0.012 * max(canvas), 6, 24))
+    taken = np.zeros((0, 4))
+    labels = []
+    for i in np.argsort(np.prod(on_canvas[:, 2:] - on_canvas[:, :2], axis=1), kind="stable"):
+        size = on_canvas[i, 2:] - on_canvas[i, :2]
+        # A character is about 0.64 of the font size wide, a digit 0.75 high; some air round them.
+        wide = 0.64 * max(len(texts[i]), 1)
+        font = min(largest, 0.9 * size[1] / wide, size[0])
+        if font < _LEAST_FONT:
+            continue
+        half = np.array([0.75, wide]) * font / 2
+        steps = (size / 2 - 1.1 * half) * [[0, 0], *_ROUND]  # the middle first
+        middles = (on_canvas[i, :2] + on_canvas[i, 2:]) / 2 + steps
+        places = np.hstack([middles - half, middles + half])  # [places, (y1, x1, y2, x2)]
+        hidden = _intersections(places, np.delete(on_canvas, i, axis=0)).sum(axis=1)
+        hidden[_intersections(places, taken).any(axis=1)] = np.inf
+        best = np.argmin(hidden)
+        if np.isinf(hidden[best]):
+            continue
+        taken = np.concatenate([taken, places[[best]]])
+        y, x = middles[best] / scale + origin
+        labels.append(
+            ax.text(
+                x, y, texts[i], fontsize=font, color="white", parse_math=False, zorder=5,
+                horizontalalignment="center", verticalalignment="center_baseline", clip_on=True,
+                path_effects=_halo(0.16 * font),
+            )
+        )  # fmt: skip
     return labels
 
 

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 
 GOLDEN_RATIO = (1 + 5**0.5) / 2
+_STRIP = 256  # rows that are worked on at a time
 
 
 def as_picture(image: np.ndarray) -> np.ndarray:
@@ -126,3 +127,19 @@ def tint(
     height, width = crop.shape
     window = image[corner[0] : corner[0] + height, corner[1] : corner[1] + width, :3]
     window[crop] = window[crop] * (1 - alpha) + alpha * np.asarray(color[:3]) * 255
+
+
+def lay_over(picture: np.ndarray, marks: np.ndarray, factor: int = 1) -> np.ndarray:
+    """A picture with marks that are drawn on glass, so to say, laid over it.
+
+    picture: [height, width, 3] uint8. marks: [height * factor, width * factor, RGBA] uint8.
+    Returns [height * factor, width * factor, 3] uint8, each pixel of the picture enlarged.
+    """
+    laid = picture.repeat(factor, axis=0).repeat(factor, axis=1)
+    for top in range(0, len(laid), _STRIP):
+        below, above = laid[top : top + _STRIP], marks[top : top + _STRIP]
+        marked = above[..., 3] > 0
+        color = above[marked].astype(np.float32)
+        opaque = color[:, 3:] / 255
+        below[marked] = np.rint(below[marked] * (1 - opaque) + color[:, :3] * opaque)
+    return laid

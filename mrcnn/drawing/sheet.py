@@ -9,9 +9,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mrcnn.drawing.instances import check_instances, draw_instances
+from mrcnn.drawing.instances import check_instances, paint
 from mrcnn.drawing.pixels import as_picture
 from mrcnn.geometry.boxes import extract_bboxes
+from mrcnn.words import printable
 
 SHEET_WIDTH = 2000  # pixels
 _GAP, _CAPTION = 12, 26  # pixels between tiles, and for the line of text below one
@@ -69,7 +70,7 @@ def _draw(tile: Tile, side: int) -> np.ndarray:
         picture, boxes, masks, np.abs(class_ids), tile.class_names, None, None, captions
     )
     page = np.full((picture.shape[0] + _CAPTION, side, 3), 255, np.uint8)
-    page[: picture.shape[0], : picture.shape[1]] = _rendered(instances)
+    page[: picture.shape[0], : picture.shape[1]] = paint(instances, show_bbox=False)
     page[picture.shape[0] :] = _text(tile.caption, side)
     return page
 
@@ -92,23 +93,11 @@ def _fitted(picture: np.ndarray, masks: np.ndarray, side: int) -> tuple[np.ndarr
     return np.asarray(shrunk), masks[ys][:, xs]
 
 
-def _rendered(instances) -> np.ndarray:
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    height, width = instances.picture.shape[:2]
-    dpi = 128  # a power of two: inches times dpi are whole pixels again, without rounding
-    figure = Figure(figsize=(width / dpi, height / dpi), dpi=dpi)
-    canvas = FigureCanvasAgg(figure)
-    draw_instances(figure.add_axes([0, 0, 1, 1]), instances, show_bbox=False)
-    canvas.draw()
-    return np.asarray(canvas.buffer_rgba())[..., :3]
-
-
 def _text(text: str, width: int) -> np.ndarray:
     """A line of black text on white: [_CAPTION, width, 3]."""
     from PIL import Image, ImageDraw, ImageFont
 
+    text = printable(text)
     line = Image.new("RGB", (width, _CAPTION), "white")
     font = ImageFont.load_default(size=16)
     draw = ImageDraw.Draw(line)
