@@ -14,7 +14,7 @@ from pycocotools.coco import COCO
 
 from mrcnn.cli import detect, main, synthetic
 from mrcnn.cli.configs import apply_setting, load_config
-from mrcnn.config import Config
+from mrcnn.config import Config, hyper_parameter_names
 from mrcnn.detect import files
 from mrcnn.detect.configs import class_names, config_from_weights
 from mrcnn.errors import UsageError
@@ -344,6 +344,45 @@ def test_set(setting, value):
     apply_setting(config, setting)
     found = getattr(config, setting.split("=")[0].strip())
     assert found == value and type(found) is type(value)
+
+
+# What else than a value like the default the checks of a Config let through.
+_OTHERS = {
+    "NAME": ["cells", "2026", "a b"],
+    "SEED": [7],
+    "WORKERS": [0, 4],
+    "TRAIN_BN": [True, None],
+    "IMAGE_MIN_DIM": [None],
+    "IMAGE_MIN_SCALE": [None, 2.0],
+    "GRADIENT_CLIP_NORM": [None, 0],
+    "MEAN_PIXEL": [127, 0.5],
+    "MIXED_PRECISION": [True, "bfloat16"],
+    "BACKBONE": ["resnet18_half"],
+    "IMAGE_RESIZE_MODE": ["pad64", "none"],
+    "LOSS_WEIGHTS": [{"mrcnn_mask_loss": 2}],
+    "LEARNING_RATE_SCHEDULE": ["cosine"],
+}
+
+
+@pytest.mark.parametrize("name", hyper_parameter_names())
+def test_every_attribute_takes_by_set_what_a_config_may_hold(name):
+    if name == "COMPUTE_BACKBONE_SHAPE":
+        return  # a function
+    default = getattr(Config, name)
+    default = default.tolist() if isinstance(default, np.ndarray) else default
+    values = [default, *_OTHERS.get(name, [])]
+    if isinstance(default, float):
+        values.append(1)
+    if isinstance(default, tuple | list):
+        values += [list(default), tuple(default)]
+    for value in values:
+        config = Config()
+        config.NUM_CLASSES = 2
+        text = value if isinstance(value, str) else repr(value)
+        assert apply_setting(config, f"{name}={text}") == name
+        np.testing.assert_array_equal(getattr(config, name), value)
+        if name != "NUM_CLASSES":
+            config.validate("training")
 
 
 def test_a_config_from_weights_leaves_out_what_belongs_to_the_training_and_its_machine(tmp_path):

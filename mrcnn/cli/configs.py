@@ -104,7 +104,9 @@ _FOLLOW = {
     "IMAGE_SHAPE": "IMAGE_MIN_DIM, IMAGE_MAX_DIM and IMAGE_CHANNEL_COUNT",
     "IMAGE_META_SIZE": "NUM_CLASSES",
 }
-_MAY_BE_NONE = ("IMAGE_MIN_DIM", "TRAIN_BN")
+_MAY_BE_NONE = ("IMAGE_MIN_DIM", "IMAGE_MIN_SCALE", "TRAIN_BN", "GRADIENT_CLIP_NORM")
+# Values of the kind that belongs where the default is None.
+_LIKE = {"NAME": "cells", "SEED": 0, "WORKERS": 0}
 
 
 def apply_setting(config: Config, setting: str) -> str:
@@ -125,7 +127,9 @@ def apply_setting(config: Config, setting: str) -> str:
         raise UsageError(f"--set {setting}: {name} follows from {_FOLLOW[name]}; set those.")
     try:
         value = ast.literal_eval(text)
-    except (ValueError, SyntaxError):
+    except (ValueError, SyntaxError, MemoryError, RecursionError):
+        value = text
+    if name == "NAME" and value is not None and not isinstance(value, str):  # cells of 2026
         value = text
     setattr(config, name, _of_kind(config, name, value, setting))
     return name
@@ -138,14 +142,19 @@ def _of_kind(config: Config, name: str, value: Any, setting: str) -> Any:
         return None
     if name == "COMPUTE_BACKBONE_SHAPE" or callable(default):
         raise UsageError(f"--set {setting}: {name} is a function; write it into a --config file.")
+    if default is None and name not in _LIKE:  # the user's own
+        return value
+    whole, default = default is None, _LIKE.get(name, default)
     if name == "MIXED_PRECISION":
         wanted, fits = "False, True or bfloat16", value in tuple(PRECISIONS)
     elif isinstance(default, bool):
         wanted, fits = "True or False", isinstance(value, bool)
-    elif default is None:
+    elif whole and isinstance(default, int):
         wanted, fits = "a whole number", isinstance(value, int) and not isinstance(value, bool)
     elif isinstance(default, (int, float, np.number)):
         wanted, fits = "a number", _is_number(value)
+    elif name == "MEAN_PIXEL" and _is_number(value):  # the same for all channels
+        return value
     elif isinstance(default, (list, tuple, np.ndarray)):
         wanted = f"a list of numbers, such as {np.asarray(default).tolist()}"
         fits = isinstance(value, (list, tuple)) and all(_is_number(item) for item in value)
