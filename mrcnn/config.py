@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 RESIZE_MODES = ("none", "square", "pad64", "crop")
-BACKBONES = ("resnet18_half", "resnet18", "resnet50", "resnet101")
+BACKBONES = ("resnet18_half", "resnet18", "efficientnet_lite0", "resnet50", "resnet101")
 SCHEDULES = ("constant", "cosine", "step")
 Numbers = Sequence[float] | np.ndarray
 PRECISIONS = {False: None, True: "mixed_float16", "bfloat16": "mixed_bfloat16"}  # Keras's policy
@@ -60,7 +60,7 @@ class Config:
     VALIDATION_STEPS = 50  # batches of validation after each epoch
 
     # -- Backbone and pyramid ---------------------------------------------------------------
-    BACKBONE: str | Callable = "resnet101"  # resnet50 | resnet18 | resnet18_half | a function
+    BACKBONE: str | Callable = "resnet101"  # one of BACKBONES, or a function
     COMPUTE_BACKBONE_SHAPE: Callable | None = None  # f(image_shape) -> [[h, w]] of P2..P6
     BACKBONE_STRIDES: Numbers = [4, 8, 16, 32, 64]  # pixels between two cells of P2..P6
     FPN_CLASSIF_FC_LAYERS_SIZE = 1024  # units of the two dense layers of the box head

@@ -39,7 +39,7 @@ def check_fits(config: Config, info: WeightsInfo) -> None:
         )
     if info.backbone == "other" and not callable(config.BACKBONE):
         raise UsageError(
-            f"the encoder in {info.path} is neither ResNet-50 nor ResNet-101: give a --config "
+            f"the encoder in {info.path} is none of this package's: give a --config "
             "whose BACKBONE is its function."
         )
     found = differences(config, info)

@@ -11,6 +11,7 @@ import keras
 from keras import layers as KL
 
 from mrcnn.config import Config, function_of
+from mrcnn.nn.efficientnet import efficientnet_graph
 from mrcnn.nn.layers import BatchNorm
 
 STAGE4_BLOCKS = {"resnet50": 6, "resnet101": 23}
@@ -24,7 +25,9 @@ def build_backbone(input_image: keras.KerasTensor, config: Config) -> list[keras
     `f(input_image, stage5=True, train_bn=config.TRAIN_BN)` and gives [C1, C2, C3, C4, C5].
     """
     function = function_of(config, "BACKBONE")
-    if function is None:
+    if function is None and config.BACKBONE == "efficientnet_lite0":
+        stages = efficientnet_graph(input_image, train_bn=config.TRAIN_BN)
+    elif function is None:
         stages = resnet_graph(input_image, config.BACKBONE, stage5=True, train_bn=config.TRAIN_BN)
     else:
         stages = function(input_image, stage5=True, train_bn=config.TRAIN_BN)

@@ -73,8 +73,11 @@ KNOWN_FILES = {
     ),
 }
 
-# What comes with the package; samples/nucleus/README.md says how it was made.
-BUNDLED = {"nucleus": Path(__file__).with_name("nucleus.h5")}
+# What comes with the package; samples/nucleus and samples/efficientnet say how it was made.
+BUNDLED = {
+    "nucleus": Path(__file__).with_name("nucleus.h5"),
+    "imagenet-efficientnet_lite0": Path(__file__).with_name("efficientnet_lite0.h5"),
+}
 
 
 def download_trained_weights(coco_model_path: str | os.PathLike, verbose: int = 1) -> None:
@@ -88,8 +91,8 @@ def download_trained_weights(coco_model_path: str | os.PathLike, verbose: int = 
 def weights_path(name: str | os.PathLike, backbone: str = "resnet101", verbose: int = 1) -> str:
     """Path of the weight file that a user named on the command line.
 
-    name: "nucleus", which comes with the package; "coco", "balloon" or "imagenet" (by `backbone`,
-        "resnet50" or "resnet101"), which are fetched once and kept in the folder MRCNN_HOME, or
+    name: "nucleus", which comes with the package; "imagenet" by `backbone`: that of
+        "efficientnet_lite0" comes along too; "coco", "balloon" and the others', which are fetched once and kept in the folder MRCNN_HOME, or
         ~/.mrcnn where that is not set; anything else is a path and comes back as it is.
     Raises DownloadError where a file can't be fetched, and ValueError for "imagenet" with a
     backbone for which no file is published.
@@ -97,10 +100,10 @@ def weights_path(name: str | os.PathLike, backbone: str = "resnet101", verbose: 
     name = os.fspath(name)
     if name == "imagenet":
         name = f"imagenet-{backbone}"
-        if name not in KNOWN_FILES:
+        if name not in KNOWN_FILES and name not in BUNDLED:
             raise ValueError(
                 f"there are no published ImageNet weights for BACKBONE {backbone!r}, only for "
-                "resnet50 and resnet101: load a file of your own, or train from scratch."
+                "resnet50, resnet101 and efficientnet_lite0: load a file of your own, or train from scratch."
             )
     if name in BUNDLED:
         return str(BUNDLED[name])

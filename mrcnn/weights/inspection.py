@@ -70,6 +70,8 @@ def _backbone(shapes: Shapes) -> str | None:
     blocks = {layer.split("_")[0] for layer in encoder if layer.startswith("res4")}
     if not encoder:
         return None
+    if "res1a_depthwise" in encoder:
+        return "efficientnet_lite0"
     if len(blocks) == 2 and "res4a_branch2c" not in encoder:
         return _BASIC_WIDTHS.get(shapes.get(("conv1", "kernel"), (0,))[-1], "other")
     return _STAGE_4_BLOCKS.get(len(blocks), "other")
@@ -84,7 +86,7 @@ class WeightsInfo:
     layers: int  # layers that own tensors
     tensors: int
     parameters: int
-    backbone: str | None  # resnet50 | resnet101 | other | None where there is no encoder
+    backbone: str | None  # as in Config, "other", or None where there is no encoder
     anchors_per_location: int | None
     parts: list[str]  # those of PARTS that are there
     attributes: dict[str, str | int] = field(default_factory=dict)
