@@ -1,4 +1,4 @@
-"""Picture files: finding them, reading them and writing PNG.
+"""Picture files: finding them, reading them and writing PNG and JPEG.
 
 find_pictures(["holiday", "more/**/*.jpg"])      # [Path, ...]
 read_picture("holiday/beach.jpg")                # [height, width, 3] uint8, RGB
@@ -14,12 +14,18 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps
 
-from mrcnn.whole import whole
+from mrcnn.whole import no_file, whole
+from mrcnn.words import listed, printable
 
 # What a folder is searched for; a file that is named is tried whatever its suffix.
 SUFFIXES = (
     *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".tif", ".tiff", ".bmp", ".dib", ".gif", ".webp"),
     *(".avif", ".jp2", ".tga", ".pbm", ".pgm", ".pnm", ".ppm"),
+)
+
+VIDEO_SUFFIXES = (
+    *(".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".wmv", ".flv", ".ts"),
+    *(".mts", ".3gp", ".ogv"),
 )
 
 _AS_THEY_ARE = ("L", "RGB", "F", "I")  # Pillow's modes: grey, colour, floats, whole numbers
@@ -38,8 +44,9 @@ def find_pictures(sources: Iterable[str | os.PathLike]) -> list[Path]:
     A file is taken as it is. A folder gives its picture files, by suffix and in natural order
     (2.jpg before 10.jpg), not those of folders in it. A pattern (`*`, `?`, `[..]`, and `**` for
     folders at any depth) gives all matching files if its last part ends in a suffix, else the
-    picture files among them.
-    Raises PictureError where a source gives nothing.
+    picture files among them. What has a picture's name and is no file, such as a pipe or a link to
+    nothing, is passed over with a warning.
+    Raises PictureError where a source gives nothing, or is a pipe or a device.
     """
     found: dict[str, Path] = {}
     for source in sources:
@@ -52,25 +59,43 @@ def _find(source: str) -> list[Path]:
     path = Path(source)
     try:
         # A name is tried before the pattern: img[1].jpg is an ordinary file name.
-        if path.is_dir():
-            return _in_folder(path)
-        if path.exists():
-            return [path]
+        what = no_file(path)
     except OSError as error:
-        raise PictureError(f"can't look into {source}: {error.strerror}.") from error
-    if glob.has_magic(source):
+        raise PictureError(f"can't look into {printable(source)}: {error.strerror}.") from error
+    if what == "a folder":
+        return _in_folder(path)
+    if not what:
+        return [path]
+    if what == "nothing" and glob.has_magic(source):
         return _matching(source)
-    raise PictureError(f"there is no file or folder {source}.")
+    raise PictureError(_why_not(source, what))
+
+
+def _why_not(source: str, what: str) -> str:
+    if what == "nothing":
+        return f"there is no file or folder {printable(source)}."
+    return (
+        f"{printable(source)} is {what}, not a file. (Pictures that another program writes come in "
+        "by the name - : program | mrcnn detect - ; a camera can't be read: record to a file.)"
+    )
 
 
 def _in_folder(folder: Path) -> list[Path]:
-    files = [path for path in folder.iterdir() if not path.name.startswith(".")]
-    pictures = [path for path in files if _is_picture(path)]
+    try:
+        files = [path for path in folder.iterdir() if not path.name.startswith(".")]
+    except OSError as error:
+        raise PictureError(f"can't look into {printable(folder)}: {error.strerror}.") from error
+    pictures = _pictures(files, folder)
     if not pictures:
+        videos = [path.name for path in files if path.suffix.lower() in VIDEO_SUFFIXES]
         there = f"none of its {len(files)} entries is" if files else "it is empty, without"
+        shown = printable(folder)
+        hint = f"Folders in it are not searched: '{shown}/**' does."
+        if videos:
+            hint = f"For video, give the file itself: {printable(folder / videos[0])}."
         raise PictureError(
-            f"no picture in the folder {folder}: {there} a file with one of the suffixes "
-            f"{', '.join(SUFFIXES)}. Folders in it are not searched: '{folder}/**' does."
+            f"no picture in the folder {shown}: {there} a file with one of the suffixes "
+            f"{', '.join(SUFFIXES)}. {hint}"
         )
     return sorted(pictures, key=_natural)
 
@@ -79,16 +104,30 @@ def _matching(pattern: str) -> list[Path]:
     paths = [Path(path) for path in glob.glob(pattern, recursive=True)]
     suffix = os.path.splitext(pattern)[1]
     if suffix and not glob.has_magic(suffix):
-        pictures = [path for path in paths if path.is_file()]
+        paths = [path for path in paths if not path.is_dir()]
+        pictures = _pictures(paths, pattern, (suffix.lower(),))
     else:
-        pictures = [path for path in paths if _is_picture(path)]
+        pictures = _pictures(paths, pattern)
     if not pictures:
-        raise PictureError(f"no picture matches {pattern} (searched from {os.getcwd()}).")
+        raise PictureError(
+            f"no picture matches {printable(pattern)} (searched from {printable(os.getcwd())})."
+        )
     return sorted(pictures, key=_natural)
 
 
-def _is_picture(path: Path) -> bool:
-    return path.suffix.lower() in SUFFIXES and path.is_file()
+def _pictures(
+    paths: Iterable[Path], source: str | Path, suffixes: tuple[str, ...] = SUFFIXES
+) -> list[Path]:
+    """The files among paths of such a name; the others of such a name are told."""
+    named = [path for path in paths if path.suffix.lower() in suffixes]
+    kinds = {path: no_file(path) for path in named}
+    passed = [f"{printable(path.name)} ({what})" for path, what in kinds.items() if what]
+    if passed:
+        warnings.warn(
+            f"passed over in {printable(source)}, for they are no files: {listed(sorted(passed))}.",
+            stacklevel=5,  # the line that called find_pictures
+        )
+    return [path for path, what in kinds.items() if not what]
 
 
 def _natural(path: Path) -> list:
@@ -110,42 +149,44 @@ def read_picture(path: str | os.PathLike) -> np.ndarray:
     Raises PictureError: no such file, no picture, damaged, too large, or a kind that Pillow would
     read only by losing bits.
     """
-    path = Path(path)
+    path, shown = Path(path), printable(path)
     try:
+        what = no_file(path)
+        if what:
+            there = "there is no such file" if what == "nothing" else f"it is {what}, not a file"
+            raise PictureError(f"{shown}: {there}.")
         with warnings.catch_warnings():
             # A large picture is no attack; Pillow still refuses twice its limit.
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            # Of damaged tags it says what nobody can use, and reads the picture all the same.
+            warnings.filterwarnings("ignore", module=r"PIL\b")
             with Image.open(path) as picture:
-                return _to_array(path, picture)
+                return _to_array(shown, picture)
     except PictureError:
         raise
-    except FileNotFoundError:
-        raise PictureError(f"{path}: there is no such file.") from None
-    except IsADirectoryError:
-        raise PictureError(f"{path} is a folder, not a picture.") from None
     except PermissionError:
-        raise PictureError(f"{path}: no permission to read it.") from None
+        raise PictureError(f"{shown}: no permission to read it.") from None
     except Image.UnidentifiedImageError:
-        raise PictureError(f"{path} {_what_it_is(path)}.") from None
+        raise PictureError(f"{shown} {_what_it_is(path)}.") from None
     except Image.DecompressionBombError:
         raise PictureError(
-            f"{path} has more than {2 * Image.MAX_IMAGE_PIXELS:,} pixels: cut it into pieces, or "
+            f"{shown} has more than {2 * Image.MAX_IMAGE_PIXELS:,} pixels: cut it into pieces, or "
             "scale it down."
         ) from None
     except MemoryError:
-        raise PictureError(f"{path} is too large for this computer's memory.") from None
+        raise PictureError(f"{shown} is too large for this computer's memory.") from None
     except Exception as error:  # Pillow raises nearly every kind on damaged bytes
-        raise PictureError(f"{path} is damaged or cut short ({error}).") from error
+        raise PictureError(f"{shown} is damaged or cut short ({printable(error)}).") from error
 
 
-def _to_array(path: Path, picture: Image.Image) -> np.ndarray:
+def _to_array(shown: str, picture: Image.Image) -> np.ndarray:
     frames = getattr(picture, "n_frames", 1)
     if frames > 1:
-        warnings.warn(f"{path} holds {frames} pictures: only the first is read.", stacklevel=3)
+        warnings.warn(f"{shown} holds {frames} pictures: only the first is read.", stacklevel=3)
     # Pillow silently keeps the upper byte of 16-bit colour.
     if picture.mode in ("RGB", "RGBA", "LA") and _bits(picture) > 8:
         raise PictureError(
-            f"{path} has {_bits(picture)} bits for each colour: convert it to 8 bits first, with "
+            f"{shown} has {_bits(picture)} bits for each colour: convert it to 8 bits first, with "
             "the range of brightness that you need."
         )
     ImageOps.exif_transpose(picture, in_place=True)  # else it copies every picture
@@ -161,15 +202,36 @@ def _bits(picture: Image.Image) -> int:
     return max(map(int, raw_modes), default=8)
 
 
+# What begins like this is none, and what helps.
+_OTHERS = (
+    (b"%PDF", "a PDF: make pictures of its pages first (pdftoppm -r 150 -png)"),
+    (b"....ftyp(heic|heix|hevc|mif1|msf1)", "HEIC, as phones write it: convert it to JPEG first"),
+    (b"....ftyp", "a video: its name must end in .mp4, .mov or the like"),
+    (b"RIFF....AVI ", "a video: its name must end in .avi"),
+    (b"\x1aE\xdf\xa3", "a video: its name must end in .mkv or .webm"),
+    (b".{128}DICM", "DICOM: convert it to PNG or TIFF first, with the range that you need"),
+    (b"\x89HDF", "an HDF5 file: write its pictures as PNG or TIFF first"),
+    (b"\x93NUMPY", "an array of numpy: give it to detect() in Python, or write it as PNG first"),
+    (b"PK\x03\x04|\x1f\x8b|Rar!|7z\xbc\xaf", "an archive: unpack it first"),
+    (rb"\s*<(!doctype html|html|head)", "a web page: get the picture that it shows"),
+    (rb"\s*<(\?xml|svg)", "an SVG or other XML: write it as PNG first"),
+)
+
+
 def _what_it_is(path: Path) -> str:
-    if not path.stat().st_size:
+    with path.open("rb") as file:
+        head = file.read(200)
+    if not head:
         return "is empty: 0 bytes"
+    for begins, what in _OTHERS:
+        if re.match(begins, head, re.DOTALL | re.IGNORECASE):
+            return f"is {what}"
     if path.suffix.lower() in (".tif", ".tiff"):
         return (
             "is no TIFF that Pillow can read (it may have 16-bit colours or more than 4 channels): "
             "convert it to 8-bit RGB first"
         )
-    return "is no picture, or of a kind that Pillow can't read"
+    return "is no picture, or of a kind that Pillow can't read: convert it to PNG, JPEG or TIFF"
 
 
 # -- Writing --------------------------------------------------------------------------------
@@ -182,3 +244,9 @@ def write_png(path: str | os.PathLike, picture: np.ndarray) -> None:
     """
     with whole(path) as unfinished:
         Image.fromarray(picture).save(unfinished, format="PNG")
+
+
+def write_jpeg(path: str | os.PathLike, picture: np.ndarray) -> None:
+    """The same as a JPEG file, of a quality at which thin lines stay sharp."""
+    with whole(path) as unfinished:
+        Image.fromarray(picture).save(unfinished, format="JPEG", quality=92, subsampling=0)

@@ -10,7 +10,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mrcnn.data.pictures import PictureError, find_pictures, read_picture, write_png
+from mrcnn.data.pictures import (
+    PictureError,
+    find_pictures,
+    read_picture,
+    write_jpeg,
+    write_png,
+)
 
 RED, BLUE = (255, 0, 0), (0, 0, 255)
 
@@ -64,6 +70,50 @@ def test_a_source_without_pictures_is_named(tmp_path):
         find_pictures([str(tmp_path / "*.png")])
     with pytest.raises(PictureError, match="no file or folder .*missing.jpg"):
         find_pictures([tmp_path / "missing.jpg"])
+
+
+def test_a_folder_of_videos_says_how_they_are_taken(tmp_path):
+    _touch(tmp_path, "film.MP4")
+    with pytest.raises(PictureError, match=r"For video, give the file itself: .*film\.MP4"):
+        find_pictures([tmp_path])
+
+
+def _special(folder: Path) -> None:
+    """A picture, and what is called so but is no file."""
+    _touch(folder, "a.png", "sub.png/a.txt")
+    os.mkfifo(folder / "pipe.png")
+    (folder / "nowhere.png").symlink_to("gone.png")
+    (folder / "circle.png").symlink_to("circle.png")
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such files")
+@pytest.mark.parametrize("pattern", ["", "*.png", "**"])
+def test_what_is_no_file_is_passed_over_aloud(tmp_path, pattern):
+    _special(tmp_path)
+    with pytest.warns(UserWarning) as caught:
+        assert _names(find_pictures([str(tmp_path / pattern)]), tmp_path) == ["a.png"]
+    (said,) = [str(warning.message) for warning in caught]
+    assert caught[0].filename == __file__
+    others = ["circle.png (a link in a circle)", "nowhere.png (a link to nothing)"]
+    assert said.startswith("passed over in ") and ", ".join([*others, "pipe.png (a pipe)"]) in said
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such files")
+@pytest.mark.parametrize(
+    "name, what",
+    [
+        ("pipe.png", "a pipe, not a file.*mrcnn detect - "),
+        ("nowhere.png", "a link to nothing"),
+        ("circle.png", "a link in a circle"),
+        ("/dev/null", "a device.*camera"),
+    ],
+)
+def test_what_is_named_and_no_file_is_refused_and_never_waited_for(tmp_path, name, what):
+    _special(tmp_path)
+    with pytest.raises(PictureError, match=what):
+        find_pictures([tmp_path / name])
+    with pytest.raises(PictureError, match=what.split(",")[0].split(".")[0]):
+        read_picture(tmp_path / name)
 
 
 # -- Reading --------------------------------------------------------------------------------
@@ -147,7 +197,17 @@ def test_what_is_no_picture_says_why(tmp_path):
         "empty.png": "is empty: 0 bytes",
         "missing.png": "there is no such file",
         ".": "is a folder",
+        "a.heic": r"is HEIC, .*JPEG first",
+        "a.pdf": r"is a PDF: .*pages",
+        "clip": r"is a video: its name must end in \.mp4",
+        "scan.dcm": "is DICOM",
+        "page.jpg": "is a web page",
     }
+    (tmp_path / "a.heic").write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0")
+    (tmp_path / "a.pdf").write_bytes(b"%PDF-1.7")
+    (tmp_path / "clip").write_bytes(b"\0\0\0\x18ftypisom\0\0\0\0")
+    (tmp_path / "scan.dcm").write_bytes(bytes(range(128)) + b"DICM")
+    (tmp_path / "page.jpg").write_text(" <!DOCTYPE html>")
     for name, reason in reasons.items():
         with pytest.raises(PictureError, match=reason) as caught:
             read_picture(tmp_path / name)
@@ -176,3 +236,21 @@ def test_png_is_written_whole_or_not_at_all(tmp_path):
         write_png(tmp_path / "x.png", picture.astype(np.float64))
     np.testing.assert_array_equal(read_picture(tmp_path / "x.png"), picture)
     assert os.listdir(tmp_path) == ["x.png"]
+
+
+def test_jpeg_is_small_and_close(tmp_path):
+    ramp = np.linspace(0, 255, 200).astype(np.uint8)
+    picture = np.dstack([np.tile(ramp, (100, 1))] * 3)
+    write_jpeg(tmp_path / "x.jpg", picture)
+    assert np.abs(read_picture(tmp_path / "x.jpg").astype(int) - picture).max() < 6
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such names")
+def test_a_name_that_is_no_text_is_read_and_printed(tmp_path):
+    path = tmp_path / os.fsdecode(b"\xff\n.png")
+    write_png(path, np.zeros((2, 3), np.uint8))
+    assert read_picture(path).shape == (2, 3) and find_pictures([tmp_path]) == [path]
+    path.write_text("no picture")
+    with pytest.raises(PictureError, match=r"udcff\\n\.png is no picture") as caught:
+        read_picture(path)
+    str(caught.value).encode()
