@@ -4,21 +4,22 @@ fetch("coco", "mask_rcnn_coco.h5")
 weights_path("imagenet", backbone="resnet50")      # kept in ~/.mrcnn
 """
 
-import contextlib
 import hashlib
-import http.client
 import os
-import re
-import ssl
 import sys
 import time
 import urllib.error
-import urllib.request
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from mrcnn.weights.errors import WeightsError
+from mrcnn.weights.inspection import PARTS, WeightsInfo, read_through
+from mrcnn.weights.names import layer_names, part_of
 from mrcnn.weights.recognise import HDF5_SIGNATURE
+from mrcnn.weights.transfer import Broken, NotWanted, alone, discard, looks_like, transfer
+from mrcnn.whole import no_file
+from mrcnn.words import listed
 
 _MATTERPORT = "https://github.com/matterport/Mask_RCNN/releases/download"
 _CHOLLET = "https://github.com/fchollet/deep-learning-models/releases/download/v0.2"
@@ -28,48 +29,61 @@ COCO_MODEL_URL = f"{_MATTERPORT}/v2.0/mask_rcnn_coco.h5"
 
 ATTEMPTS = 5  # connections tried before giving up; each goes on where the last one broke off
 PAUSE = 2.0  # seconds before the second attempt; doubled for each further one
-TIMEOUT = 30.0  # seconds without a byte after which a connection counts as broken
-# A full disk is an OSError too, and no reason to try again.
-_NETWORK_ERRORS = (urllib.error.URLError, ConnectionError, TimeoutError, ssl.SSLError)
-_BLOCK = 1 << 18  # bytes read at a time
 
 
 class DownloadError(OSError):
     """A file could not be fetched; the message says where to get it and where to put it."""
 
 
-class _Broken(Exception):
-    """A connection failed in a way that may pass."""
-
-
-class _NotWanted(Exception):
-    """Something else than an HDF5 file comes."""
-
-
 @dataclass(frozen=True)
 class KnownFile:
-    """A published weight file and what is known to recognise it."""
+    """A published weight file and what is known to recognise it.
+
+    attributes: of Config, which its tensors show; {} where that isn't known. parts: which of
+    `PARTS` it has.
+    """
 
     url: str
     size: int | None = None  # bytes
     md5: str | None = None
+    attributes: Mapping[str, str | int] = field(default_factory=dict)
+    parts: tuple[str, ...] = PARTS
 
     @property
     def filename(self) -> str:
         return self.url.rsplit("/", 1)[-1]
 
 
-# The checksums are those that Matterport's get_imagenet_weights and keras.applications name.
+_MATTERPORTS = {
+    "BACKBONE": "resnet101",
+    "TOP_DOWN_PYRAMID_SIZE": 256,
+    "FPN_CLASSIF_FC_LAYERS_SIZE": 1024,
+    "POOL_SIZE": 7,
+    "RPN_CONV_CHANNELS": 512,
+    "MASK_CONV_CHANNELS": 256,
+    "IMAGE_CHANNEL_COUNT": 3,
+}
+
+# The checksums are those that Matterport's get_imagenet_weights and keras.applications name. For
+# the other two nobody has published one: of them all tensors are read, and their layers compared.
 KNOWN_FILES = {
-    "coco": KnownFile(COCO_MODEL_URL, size=257_557_808),
-    "balloon": KnownFile(f"{_MATTERPORT}/v2.1/mask_rcnn_balloon.h5"),
+    "coco": KnownFile(
+        COCO_MODEL_URL, size=257_557_808, attributes={**_MATTERPORTS, "NUM_CLASSES": 81}
+    ),
+    "balloon": KnownFile(
+        f"{_MATTERPORT}/v2.1/mask_rcnn_balloon.h5", attributes={**_MATTERPORTS, "NUM_CLASSES": 2}
+    ),
     "imagenet-resnet50": KnownFile(
         f"{_CHOLLET}/resnet50_weights_tf_dim_ordering_tf_kernels_notop.h5",
         md5="a268eb855778b3df3c7506639542a6af",
+        attributes={"BACKBONE": "resnet50", "IMAGE_CHANNEL_COUNT": 3},
+        parts=("encoder",),
     ),
     "imagenet-resnet101": KnownFile(
         f"{_KERAS}/resnet101_weights_tf_dim_ordering_tf_kernels_notop.h5",
         md5="88cf7a10940856eca736dc7b7e228a21",
+        attributes={"BACKBONE": "resnet101", "IMAGE_CHANNEL_COUNT": 3},
+        parts=("encoder",),
     ),
 }
 
@@ -89,13 +103,23 @@ def download_trained_weights(coco_model_path: str | os.PathLike, verbose: int = 
 
 
 def weights_path(name: str | os.PathLike, backbone: str = "resnet101", verbose: int = 1) -> str:
-    """Path of the weight file that a user named on the command line.
+    """Path of the weight file that a user named on the command line, fetched if need be.
 
-    name: "nucleus", which comes with the package; "imagenet" by `backbone`: that of
-        "efficientnet_lite0" comes along too; "coco", "balloon" and the others', which are fetched once and kept in the folder MRCNN_HOME, or
-        ~/.mrcnn where that is not set; anything else is a path and comes back as it is.
+    name: "nucleus" and, for efficientnet_lite0, "imagenet" come with the package; "coco",
+        "balloon" and other backbones' "imagenet" are fetched once and kept in the folder
+        MRCNN_HOME, or ~/.mrcnn where that is not set; anything else is a path and comes back as
+        it is.
     Raises DownloadError where a file can't be fetched, and ValueError for "imagenet" with a
     backbone for which no file is published.
+    """
+    path, published = locate(name, backbone)
+    return fetch(published, path, verbose) if published else str(path)
+
+
+def locate(name: str | os.PathLike, backbone: str = "resnet101") -> tuple[Path | str, str | None]:
+    """(where the file of a name lies or will, its key in KNOWN_FILES or None); fetches nothing.
+
+    Raises ValueError as `weights_path` does.
     """
     name = os.fspath(name)
     if name == "imagenet":
@@ -103,22 +127,47 @@ def weights_path(name: str | os.PathLike, backbone: str = "resnet101", verbose: 
         if name not in KNOWN_FILES and name not in BUNDLED:
             raise ValueError(
                 f"there are no published ImageNet weights for BACKBONE {backbone!r}, only for "
-                "resnet50, resnet101 and efficientnet_lite0: load a file of your own, or train from scratch."
+                "resnet50, resnet101 and efficientnet_lite0: load a file of your own, or train "
+                "from scratch."
             )
     if name in BUNDLED:
-        return str(BUNDLED[name])
+        return BUNDLED[name], None
     if name not in KNOWN_FILES:
-        return name
+        return name, None
     home = Path(os.environ.get("MRCNN_HOME") or Path.home() / ".mrcnn")
-    return fetch(name, home / KNOWN_FILES[name].filename, verbose)
+    return home / KNOWN_FILES[name].filename, name
+
+
+def published_info(name: str, path: Path) -> WeightsInfo:
+    """What `inspect_weights` will say of a published file that isn't fetched yet.
+
+    name: a key of KNOWN_FILES. path: where the file will lie.
+    """
+    known = KNOWN_FILES[name]
+    backbone = str(known.attributes["BACKBONE"])
+    layers = {layer for layer in layer_names(backbone) if part_of(layer) in known.parts}
+    return WeightsInfo(
+        path=path,
+        format="not fetched yet",
+        layers=len(layers),
+        tensors=0,
+        parameters=0,
+        backbone=backbone,
+        anchors_per_location=3 if "RPN" in known.parts else None,
+        parts=list(known.parts),
+        attributes=dict(known.attributes),
+        layer_names=frozenset(layers),
+    )
 
 
 def fetch(name_or_url: str, path: str | os.PathLike, verbose: int = 1) -> str:
     """Fetch a weight file and return its path; at once if a complete one is there.
 
     name_or_url: a key of KNOWN_FILES, or an http(s) address of an HDF5 file.
-    path: where the file goes. Until it is complete and checked (size and checksum where known,
-        HDF5 signature always) the bytes lie in `<path>.part`, and a later call goes on from there.
+    path: where the file goes. Until it is complete and checked the bytes lie in `<path>.part`, and
+        a later call goes on from there if the server still has the same file. Checked are size and
+        checksum where they are known, and always that every tensor can be read; a published
+        network must have its layers.
     verbose: 0 says nothing, 1 shows progress on stderr.
     Raises DownloadError, which names the address and the path for fetching by hand, or where
     another file lies at `path`: it is never overwritten.
@@ -131,16 +180,31 @@ def fetch(name_or_url: str, path: str | os.PathLike, verbose: int = 1) -> str:
         )
     if path.is_dir():
         raise DownloadError(f"{path} is a folder: give the path of the file to write.")
-    if path.exists():
-        wrong = _what_is_wrong(path, known)
-        if wrong is None:
-            return str(path)
-        # It may be somebody's training result: not ours to overwrite.
-        raise DownloadError(
-            f"{path} is there already but {wrong}: move or delete it, then fetch {known.url} again."
-        )
+    if _is_there(path, known):
+        return str(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(path.name + ".part")
+    with alone(part, verbose):
+        if not _is_there(path, known):  # fetched by the process that was waited for
+            _fetch(known, path, part, verbose)
+    return str(path)
+
+
+def _is_there(path: Path, known: KnownFile) -> bool:
+    """Whether the file is there already. Raises DownloadError where it is another one."""
+    what = no_file(path)
+    if what == "nothing":
+        return False
+    wrong = f"is {what}" if what else _what_is_wrong(path, known)
+    if wrong is None:
+        return True
+    # It may be somebody's training result: not ours to overwrite.
+    raise DownloadError(
+        f"{path} is there already but {wrong}: move or delete it, then fetch {known.url} again."
+    )
+
+
+def _fetch(known: KnownFile, path: Path, part: Path, verbose: int) -> None:
     if verbose:
         print(f"Downloading {known.url}\n         to {path}", file=sys.stderr)
 
@@ -148,22 +212,26 @@ def fetch(name_or_url: str, path: str | os.PathLike, verbose: int = 1) -> str:
     for attempt in range(ATTEMPTS):
         if attempt:
             time.sleep(PAUSE * 2 ** (attempt - 1))
+        resumed = part.exists()
         try:
-            _transfer(known, part, verbose)
-        except _Broken as error:
+            told = transfer(known.url, part, HDF5_SIGNATURE, known.size, verbose)
+        except Broken as error:
             reason = str(error)
             continue
         except urllib.error.HTTPError as error:
             raise _failure(known, path, f"the server answers {error.code} {error.reason}") from None
-        except _NotWanted as error:
-            part.unlink(missing_ok=True)
-            raise _failure(known, path, str(error)) from None
-        wrong = _what_is_wrong(part, known)
+        except NotWanted as error:
+            discard(part)
+            raise _failure(known, path, f"what came {error}") from None
+        wrong = _what_is_wrong(part, known) or _what_is_unsound(part, known)
         if wrong is None:
             os.replace(part, path)
-            return str(path)
-        part.unlink()
-        raise _failure(known, path, f"what came {wrong}")
+            discard(part)
+            return
+        discard(part)
+        reason = f"what came {wrong}"
+        if told and not resumed:  # it came in one piece: it won't be another one next time
+            break
     raise _failure(known, path, reason)
 
 
@@ -175,11 +243,14 @@ def _failure(known: KnownFile, path: Path, reason: str) -> DownloadError:
 
 
 def _what_is_wrong(path: Path, known: KnownFile) -> str | None:
-    """Why a file is not the wanted one (the rest of a sentence), or None if it is."""
+    """Why a file is not the wanted one (the rest of a sentence), or None if it is.
+
+    Cheap enough for each time that it is asked for; `_what_is_unsound` looks into it.
+    """
     with path.open("rb") as file:
         head = file.read(len(HDF5_SIGNATURE))
         if head != HDF5_SIGNATURE:
-            return _not_hdf5(head)
+            return f"is {looks_like(head)}, not an HDF5 file"
         size = path.stat().st_size
         if known.size is not None and size != known.size:
             return f"has {size:,} bytes and not {known.size:,}"
@@ -191,98 +262,21 @@ def _what_is_wrong(path: Path, known: KnownFile) -> str | None:
     return None
 
 
-def _not_hdf5(head: bytes) -> str:
-    what = "a web page" if head.lstrip()[:1] == b"<" else f"something that begins with {head!r}"
-    return f"is {what}, not an HDF5 file"
-
-
-def _transfer(known: KnownFile, part: Path, verbose: int) -> None:
-    """One connection: fetch what `part` still lacks.
-
-    Raises _Broken for what may pass, HTTPError for what will not, and _NotWanted where
-    something else than an HDF5 file comes.
-    """
-    start = part.stat().st_size if part.exists() else 0
-    request = urllib.request.Request(known.url, headers={"User-Agent": "mrcnn"})
-    if start:
-        request.add_header("Range", f"bytes={start}-")
+def _what_is_unsound(path: Path, known: KnownFile) -> str | None:
+    """Why a file can't be the wanted one whatever its first bytes say, or None: reads all of it."""
     try:
-        with contextlib.closing(urllib.request.urlopen(request, timeout=TIMEOUT)) as response:
-            start, total = _extent(response, start)
-            received = _copy(response, part, start, total or known.size, verbose)
-    except urllib.error.HTTPError as error:
-        if error.code == 416 and start:  # nothing is left to send, or the file has changed
-            total = _total(error.headers.get("Content-Range", ""))
-            if total == start:
-                return
-            part.unlink()
-            raise _Broken(
-                "what lay in the .part file doesn't belong to the server's file"
-            ) from None
-        if error.code in (408, 429) or error.code >= 500:
-            raise _Broken(f"the server answers {error.code} {error.reason}") from None
-        raise
-    except (*_NETWORK_ERRORS, http.client.HTTPException) as error:
-        raise _Broken(f"no connection ({getattr(error, 'reason', None) or error!r})") from error
-    if total is not None and received < total:
-        raise _Broken(f"the connection broke off after {received:,} of {total:,} bytes")
-
-
-def _extent(response: http.client.HTTPResponse, start: int) -> tuple[int, int | None]:
-    """(first byte that comes, size of the whole file or None if the server doesn't say)."""
-    content_range = response.headers.get("Content-Range", "")
-    if response.status == 206 and content_range.startswith(f"bytes {start}-"):
-        return start, _total(content_range)
-    if response.status == 206:
-        raise _Broken(f"the server sent other bytes than asked for ({content_range})")
-    length = response.headers.get(
-        "Content-Length"
-    )  # the whole file: Range was ignored or not asked
-    return 0, int(length) if length and length.isdecimal() else None
-
-
-def _total(content_range: str) -> int | None:
-    match = re.fullmatch(r"bytes .*/(\d+)", content_range.strip())
-    return int(match.group(1)) if match else None
-
-
-def _copy(
-    response: http.client.HTTPResponse, part: Path, start: int, total: int | None, verbose: int
-) -> int:
-    """Append (or write anew, from byte 0) what comes; returns the size of `part` after it."""
-    received = start
-    with part.open("ab" if start else "wb") as file:
-        for block in _shown(_blocks(response), start, total, verbose):
-            if received == 0 and not block.startswith(HDF5_SIGNATURE[: len(block)]):
-                raise _NotWanted(f"what came {_not_hdf5(block[:12])}")
-            file.write(block)
-            received += len(block)
-    return received
-
-
-def _blocks(response: http.client.HTTPResponse) -> Iterator[bytes]:
-    while block := response.read(_BLOCK):
-        yield block
-
-
-def _shown(blocks: Iterator[bytes], start: int, total: int | None, verbose: int) -> Iterator[bytes]:
-    """Pass the blocks on and show progress on stderr: a bar on a terminal, else a few lines."""
-    terminal = sys.stderr.isatty()
-    began = shown = time.monotonic()
-    received = start
-    for block in blocks:
-        yield block
-        received += len(block)
-        now = time.monotonic()
-        last = received == total
-        if not verbose or (now - shown < (0.2 if terminal else 10.0) and not last):
-            continue
-        shown = now
-        speed = (received - start) / max(now - began, 1e-6) / 1e6
-        text = f"{received / 1e6:8.1f} MB  {speed:6.1f} MB/s"
-        if total:
-            done = min(received / total, 1.0)
-            text = f"[{'=' * int(30 * done):30}] {done:4.0%} {text} of {total / 1e6:.1f} MB"
-        print(f"\r{text}" if terminal else text, file=sys.stderr, end="" if terminal else "\n")
-    if verbose and terminal:
-        print(file=sys.stderr)
+        info = read_through(path)
+    except WeightsError as error:
+        return f"is no sound weight file: {error}"
+    if not known.attributes:
+        return None
+    others = [
+        f"{name} {info.attributes.get(name, 'unknown')} instead of {value}"
+        for name, value in known.attributes.items()
+        if info.attributes.get(name) != value
+    ]
+    layers = set(layer_names(str(known.attributes["BACKBONE"])))
+    wanted = {layer for layer in layers if part_of(layer) in known.parts}
+    absent = sorted(wanted - info.layer_names)
+    others += [f"no {listed(absent, 3)}"] if absent else []
+    return f"is another network ({', '.join(others)})" if others else None

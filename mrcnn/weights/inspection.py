@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from mrcnn.config import Config
 from mrcnn.weights.files import WeightsError, open_weights
 from mrcnn.weights.names import part_of
@@ -91,6 +93,7 @@ class WeightsInfo:
     parts: list[str]  # those of PARTS that are there
     attributes: dict[str, str | int] = field(default_factory=dict)
     description: dict[str, Any] = field(default_factory=dict)  # what the file says of itself
+    layer_names: frozenset[str] = frozenset()  # of those that own tensors
 
     @property
     def num_classes(self) -> int | None:
@@ -175,4 +178,21 @@ def inspect_weights(path: str | os.PathLike) -> WeightsInfo:
         parts=[part for part in PARTS if part in there],
         attributes=config_attributes(shapes),
         description=description,
+        layer_names=frozenset(layers),
     )
+
+
+def read_through(path: str | os.PathLike) -> WeightsInfo:
+    """What `inspect_weights` says, once every tensor has been read.
+
+    Raises WeightsError also for a tensor that can't be read or holds NaN or infinite values.
+    """
+    info = inspect_weights(path)
+    size = info.path.stat().st_size
+    with open_weights(path) as file:
+        for (layer, weight), tensor in file.tensors.items():
+            if math.prod(tensor.shape) > size:
+                raise WeightsError(f"{path} is damaged: {layer}/{weight} is larger than the file.")
+            if not np.isfinite(tensor.read()).all():
+                raise WeightsError(f"{path} is damaged: {layer}/{weight} holds no numbers.")
+    return info

@@ -40,6 +40,12 @@ _KERAS_1_WEIGHT = re.compile(r".*_(W|b|gamma|beta|running_mean|running_std)")
 _UNIQUE_RPN_LAYER = re.compile(f"({'|'.join(RPN_LAYERS)})_\\d+")
 _APPLICATIONS_LAYER = re.compile(r"conv([2-5])_block(\d+)_([0-3])_(conv|bn)")
 _RESNET_LAYER = re.compile(r"(res|bn)([2-5])([a-z]+)_branch(1|2a|2b|2c)")
+_STAGE_BLOCKS = {
+    "resnet18": (2, 2, 2, 2),
+    "resnet18_half": (2, 2, 2, 2),
+    "resnet50": (3, 4, 6, 3),
+    "resnet101": (3, 4, 23, 3),
+}
 _BRANCHES = ("branch1", "branch2a", "branch2b", "branch2c")
 
 _FPN = ("fpn_c5p5", "fpn_c4p4", "fpn_c3p3", "fpn_c2p2", "fpn_p5", "fpn_p2", "fpn_p3", "fpn_p4")
@@ -79,6 +85,24 @@ def part_of(layer: str) -> str:
     if layer.startswith("mrcnn_mask"):
         return "mask head"
     return "class and box head" if layer.startswith("mrcnn_") else "encoder"
+
+
+def layer_names(backbone: str) -> list[str] | None:
+    """The layers with weights of a Mask R-CNN on one of Matterport's ResNets, or ResNet-18.
+
+    None for another backbone, whose layers have names of their own.
+    """
+    blocks = _STAGE_BLOCKS.get(backbone)
+    if blocks is None:
+        return None
+    branches = ("2a", "2b") if backbone.startswith("resnet18") else ("2a", "2b", "2c")
+    encoder = ["conv1", "bn_conv1"]
+    for stage, count in enumerate(blocks, start=2):
+        for block in string.ascii_lowercase[:count]:
+            widens = block == "a" and (stage > 2 or len(branches) == 3)
+            for branch in (*branches, *(["1"] if widens else [])):
+                encoder += [f"{kind}{stage}{block}_branch{branch}" for kind in ("res", "bn")]
+    return [*encoder, *_FPN, *RPN_LAYERS, *_CLASS_HEAD, *_MASK_HEAD]
 
 
 def file_order(layer: str, training: bool) -> tuple:
