@@ -128,9 +128,11 @@ class Config:
     ACCUMULATE_GRADIENTS = 1  # batches added up before the weights move
     MIXED_PRECISION: bool | str = False  # convolutions in float16 (True, for GPUs) or in "bfloat16"
     KEEP_CHECKPOINTS = 0  # only the newest so many stay on disk; 0: all
+    KEEP_BEST = False  # True: the best one is kept besides, as mask_rcnn_<name>_best.h5
     SAVE_BEST_ONLY = False  # True: keep only the checkpoint with the lowest validation loss
     EARLY_STOPPING_PATIENCE = 0  # stop after so many epochs without a lower one; 0: never
-    VALIDATION_AP_EVERY = 0  # epochs between two measurements of COCO mask AP; 0: never
+    VALIDATION_AP_EVERY = 0  # epochs between two measurements of COCO mask AP; 0: by the share
+    VALIDATION_AP_SHARE = 0.0  # of the time, that measuring it may take in all; 0: never
     WORKERS: int | None = None  # processes that make batches; None: by cores; 0: threads alone
 
     # -- Computed ---------------------------------------------------------------------------
@@ -341,7 +343,10 @@ _WHOLE_NUMBERS = {
     "DETECTION_MAX_INSTANCES": 1,
     "BATCH_SIZE": 1,
 }
-_FRACTIONS = ("RPN_NMS_THRESHOLD", "DETECTION_NMS_THRESHOLD", "ROI_POSITIVE_RATIO")
+_FRACTIONS = (
+    *("RPN_NMS_THRESHOLD", "DETECTION_NMS_THRESHOLD", "ROI_POSITIVE_RATIO"),
+    "VALIDATION_AP_SHARE",
+)
 
 
 def _kind_mistakes(config: Config) -> list[str]:

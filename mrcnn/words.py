@@ -22,6 +22,20 @@ def listed(names: Iterable[str], most: int = LISTED) -> str:
     return ", ".join(names[:most]) + more
 
 
+def duration(seconds: float) -> str:
+    """ "45 s", "12 min", "3 h 20 min", "2 days 5 h"."""
+    seconds = max(round(seconds), 0)
+    if seconds < 100:
+        return f"{seconds} s"
+    minutes = round(seconds / 60)
+    if minutes < 100:
+        return f"{minutes} min"
+    if minutes < 48 * 60:
+        return f"{minutes // 60} h {minutes % 60} min"
+    hours = round(minutes / 60)
+    return f"{hours // 24} days {hours % 24} h"
+
+
 def log(text: str, array: np.ndarray | None = None) -> None:
     """Print a text and, where an array is given, its shape, least and greatest value and type."""
     if array is not None:
