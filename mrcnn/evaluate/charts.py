@@ -4,11 +4,14 @@ Colours come from the page (classes s0, s1, .. for series; `axis`, `grid`), so t
 its light or dark mode. One unit is a pixel where there is room for all 420.
 """
 
+import math
 from collections.abc import Sequence
 from html import escape
 
 WIDTH, HEIGHT = 420, 300
 _LEFT, _RIGHT, _TOP, _BOTTOM = 46, 18, 10, 42  # room for the axes' numbers and names
+_LEGEND, _LETTER = 24, 7.5  # height of the line above a chart; about the width of a letter in it
+_MOST_TICKS = 6  # intervals of an axis of counts
 
 Points = Sequence[tuple[float, float]]
 
@@ -26,12 +29,13 @@ def line_chart(
     for i, (_, points) in reversed(list(enumerate(series))):
         path = " ".join(f"{x:.1f},{y:.1f}" for x, y in map(frame.place, points))
         drawn.append(f'<polyline class="line s{i}" points="{path}"/>')
+    x = float(_LEFT)
     for i, (name, _) in enumerate(series if legend else ()):
-        # At the lower left: where precision is high, nothing is drawn.
-        x, y = _LEFT + 12, HEIGHT - _BOTTOM - 14 - 18 * (len(series) - 1 - i)
-        drawn.append(f'<path class="line s{i}" d="M{x} {y - 4}h18"/>')
-        drawn.append(f'<text x="{x + 24}" y="{y}">{escape(name)}</text>')
-    return _svg(drawn, title)
+        # Above the frame: anywhere inside, some curve may come by.
+        drawn.append(f'<path class="line s{i}" d="M{x:.0f} -9h18"/>')
+        drawn.append(f'<text x="{x + 24:.0f}" y="-5">{escape(name)}</text>')
+        x += 24 + _LETTER * len(name) + 18
+    return _svg(drawn, title, above=_LEGEND if legend else 0)
 
 
 def count_chart(points: Points, x_name: str, y_name: str, title: str) -> str:
@@ -84,15 +88,18 @@ class _Frame:
 
 
 def _nice(most: float) -> tuple[float, list[float]]:
-    """A round number of at least `most`, and ticks up to it."""
+    """A round number of at least `most`, not much above it, and ticks up to it."""
     step = 1
-    while step * 5 < most:
+    while step * _MOST_TICKS < most:
         step = step * 5 // 2 if str(step).startswith("2") else step * 2
-    return step * 5, [step * i for i in range(6)]
+    count = max(math.ceil(most / step), 1)
+    return step * count, [step * i for i in range(count + 1)]
 
 
-def _svg(drawn: list[str], title: str) -> str:
+def _svg(drawn: list[str], title: str, above: int = 0) -> str:
+    """above: height of what is drawn at y below 0."""
     return (
-        f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(title)}">'
+        f'<svg viewBox="0 {-above} {WIDTH} {HEIGHT + above}" role="img" '
+        f'aria-label="{escape(title)}">'
         f"<title>{escape(title)}</title>{''.join(drawn)}</svg>"
     )

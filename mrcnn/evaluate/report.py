@@ -6,6 +6,7 @@ The page holds all that it shows and fetches nothing.
 """
 
 import os
+import re
 from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
@@ -101,7 +102,7 @@ def _head(metrics: Mapping[str, Any], about: Mapping[str, Any]) -> str:
     )
     notes = "".join(f"<p>{escape(note)}</p>" for note in about.get("notes", ()))
     return (
-        f"<header><h1>{escape(about['title'])}</h1>{_list(about['facts'])}</header>\n"
+        f"<header><h1>{_breakable(about['title'])}</h1>{_list(about['facts'])}</header>\n"
         f'<div class="cards">{shown}</div>\n'
         + (f'<aside class="notes">{notes}</aside>\n' if notes else "")
     )
@@ -117,7 +118,7 @@ def _overall(metrics: Mapping[str, Any]) -> str:
     return (
         "<p>COCO’s numbers, all classes with labels weighing the same. They take in detections of "
         f"any confidence, up to {most} of a picture and class.</p>"
-        + _table(["", *(kind.capitalize() for kind in kinds), "Meaning"], rows, text={3, -1})
+        + _table(["", *(kind.capitalize() for kind in kinds), "Meaning"], rows, text={0, -1})
     )
 
 
@@ -277,19 +278,20 @@ def _examples(examples: Sequence[Example], metrics: Mapping[str, Any]) -> str:
     shown = []
     for example in examples:
         row = example.row
-        name = escape(row["name"])
+        name = _breakable(row["name"])
         told = [f"{row['labelled']} labelled", f"{row['found']} found", f"{row['matched']} matched"]
         told += [f"F1 {_number(row['f1'])}", f"IoU {_number(row['iou'])}"]
         shown.append(
             f'<article><h3>{name}</h3><p class="told">{" · ".join(told)}</p><div class="two">'
-            + _figure(f'<img src="{example.labelled}" alt="Labels of {name}">', "Labelled")
-            + _figure(f'<img src="{example.found}" alt="Detections in {name}">', "Found")
+            + _figure(_picture(example.labelled, f"Labels of {row['name']}"), "Labelled")
+            + _figure(_picture(example.found, f"Detections in {row['name']}"), "Found")
             + "</div></article>"
         )
     legend = (
         '<p><span class="key right">■</span> matched  <span class="key wrong">■</span> missed '
         'label, or detection of nothing  <span class="key crowd">■</span> crowd. At confidence '
-        f"{metrics['threshold']:g}, by panoptic quality: F1 times the mean IoU of the matched.</p>"
+        f"{metrics['threshold']:g}, by panoptic quality: F1 times the mean IoU of the matched. A "
+        "click on a picture enlarges it.</p>"
     )
     return legend + "".join(shown)
 
@@ -317,6 +319,19 @@ def _figure(content: str, caption: str) -> str:
     return f"<figure>{content}<figcaption>{caption}</figcaption></figure>"
 
 
+def _picture(source: str, what: str) -> str:
+    """A picture that fills the window when it is clicked at, or the space key pressed on it."""
+    return (
+        f'<label class="zoom"><input type="checkbox" aria-label="Enlarge"><span class="view">'
+        f'<img src="{source}" alt="{escape(what)}"></span></label>'
+    )
+
+
+def _breakable(name: str) -> str:
+    """A name as HTML, which breaks behind its signs before it breaks within a word."""
+    return re.sub(r"(?<=[_./\\-])(?=\w)", "<wbr>", escape(name))
+
+
 def _list(facts: Mapping[str, Any]) -> str:
     rows = (
         f"<div><dt>{escape(str(name))}</dt><dd>{escape(str(value))}</dd></div>"
@@ -342,4 +357,5 @@ def _table(
         for i, row in enumerate(rows)
     )
     table = f"<table><thead><tr>{top}</tr></thead><tbody>{body}</tbody></table>"
-    return f'<div class="scroll">{table}</div>'
+    more = '<p class="more">The table goes on to the right.</p>' if len(head) > 5 else ""
+    return f'{more}<div class="scroll">{table}</div>'

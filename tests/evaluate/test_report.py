@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 from squares import Oracle, Squares, part
 
+from mrcnn.evaluate.charts import _nice, line_chart
 from mrcnn.evaluate.coco import METRICS, Collected, collect
 from mrcnn.evaluate.matching import match
 from mrcnn.evaluate.metrics import all_metrics
@@ -25,7 +26,7 @@ ABOUT = {
     "notes": ["5 < 6"],
     "config": {"RPN_ANCHOR_SCALES": [8, 16]},
 }
-VOID = {"meta", "img", "br"}
+VOID = {"meta", "img", "br", "input", "wbr"}
 
 
 class Checked(HTMLParser):
@@ -145,6 +146,40 @@ def test_page_is_whole_and_fetches_nothing(whole):
     # All colours of the dark page are set there; a forgotten one would stay dark on dark.
     names = [set(re.findall(r"--\w+(?=:)", text)) for text in style.split("@media")[:2]]
     assert len(names[0]) > 5 and names[0] == names[1]
+
+
+def test_long_names_break_at_their_signs():
+    _, metrics = measured()
+    head = page(metrics, {**ABOUT, "title": "mask_rcnn_cells_0030.h5 on cells"})
+    assert "<h1>mask_<wbr>rcnn_<wbr>cells_<wbr>0030.<wbr>h5 on cells</h1>" in head
+
+
+def test_every_picture_can_be_enlarged(whole):
+    checked = Checked(whole)
+    assert checked.tags.count("input") == checked.tags.count("img") == 4
+    assert len(re.findall(r'<input type="checkbox"[^>]*><span class="view"><img ', whole)) == 4
+
+
+def test_a_wide_table_says_that_it_goes_on(whole):
+    wide = [block.count("<th ") > 5 for block in re.findall("<thead>.*?</thead>", whole)]
+    assert sum(wide) == whole.count("goes on to the right.</p><div") == 1
+
+
+@pytest.mark.parametrize(
+    "most, end", [(0, 1), (1, 1), (3, 3), (7, 8), (20, 20), (41, 50), (106, 120), (1001, 1200)]
+)
+def test_an_axis_ends_little_above_the_most(most, end):
+    top, ticks = _nice(most)
+    assert top == ticks[-1] == end and ticks[0] == 0
+    assert len(ticks) <= 7 and {b - a for a, b in zip(ticks, ticks[1:])} == {ticks[1]}
+
+
+def test_a_legend_lies_above_the_frame():
+    """Inside it some curve would come by."""
+    drawn = line_chart([("F1", [(0, 0.1)]), ("Recall", [(0, 0.2)])], "x", "y", "a chart")
+    (top,) = re.findall(r'viewBox="0 (-\d+) ', drawn)
+    places = re.findall(r'<text x="\d+" y="(-?\d+)">(?:F1|Recall)<', drawn)
+    assert len(places) == 2 and all(int(top) < int(y) < 0 for y in places)
 
 
 def test_names_are_escaped(whole):
