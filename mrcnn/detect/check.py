@@ -1,5 +1,6 @@
 """Before the network: are these pictures, and of the kind that it was made for?"""
 
+import math
 import warnings
 from collections.abc import Sequence
 
@@ -7,6 +8,9 @@ import numpy as np
 
 from mrcnn.config import Config
 from mrcnn.data.images import molded_shape
+from mrcnn.detect.memory import check_memory
+
+_warned: set[str] = set()  # what this process has been told already
 
 
 def check_arguments(mode: str, config: Config) -> None:
@@ -22,7 +26,8 @@ def check_pictures(images: Sequence[np.ndarray], config: Config) -> list[np.ndar
     """All pictures in the form that the network was made for, before any of them is worked on.
 
     images: a list of [height, width, channels] arrays, of any sizes.
-    Raises ValueError, naming the picture, or saying that a list is wanted.
+    Raises ValueError, naming the picture, or saying that a list is wanted; MemoryError where there
+    is no room for the largest.
     """
     if isinstance(images, np.ndarray) and images.ndim in (2, 3):
         raise ValueError(
@@ -35,7 +40,19 @@ def check_pictures(images: Sequence[np.ndarray], config: Config) -> list[np.ndar
         which = f"picture {i} of {len(images)}"
         checked.append(check_picture(image, config, which))
         check_molded_shape(molded_shape(checked[-1].shape, config), config, which)
+    if checked:
+        sizes = [molded_shape(image.shape, config) for image in checked]
+        i = max(range(len(sizes)), key=lambda i: math.prod(sizes[i]))
+        batch = min(config.BATCH_SIZE, sizes.count(sizes[i]))
+        check_memory(checked[i].shape, batch, config, f"picture {i + 1} of {len(checked)}")
     return checked
+
+
+def warn_once(what: str, text: str, stacklevel: int) -> None:
+    """Warn of a kind of thing, and never again in this process. stacklevel: as of warnings.warn."""
+    if what not in _warned:
+        _warned.add(what)
+        warnings.warn(text, stacklevel=stacklevel + 1)
 
 
 def before_molding(images: Sequence[np.ndarray], config: Config) -> Sequence[np.ndarray]:
@@ -48,20 +65,42 @@ def before_molding(images: Sequence[np.ndarray], config: Config) -> Sequence[np.
     molded = []
     for i, image in enumerate(given):
         fits = image.ndim == 3 and image.dtype.kind == "f" and mean.size in (1, image.shape[-1])
-        # Pictures scaled to -1..1 or standardised don't reach so low; they are refused later.
-        if fits and image.size and image.min() < -5:
-            pixels = image + mean
-            if pixels.min() >= -0.5 and pixels.max() <= 255.5:
-                given[i] = pixels
-                molded.append(i + 1)
+        if fits and image.size and was_molded(image, mean):
+            given[i] = image + mean
+            molded.append(i + 1)
     if not molded:
         return images
-    warnings.warn(
+    warn_once(
+        "molded",
         f"picture {molded[0]} of {len(given)} has had the mean pixel subtracted, by mold_image(): "
-        "it was added back. Give detect() the picture itself, which it molds.",
+        "it was added back. Give detect() the picture itself, which it molds. (Said once.)",
         stacklevel=4,  # the line that called detect
     )
     return given
+
+
+def was_molded(image: np.ndarray, mean: np.ndarray) -> bool:
+    """Whether a picture of floats lies where `mold_image` puts one of 0..255.
+
+    image: [height, width, channels], not empty. mean: one value, or one for each channel.
+    """
+    part = image[:: max(len(image) // 32, 1)] + mean  # most pictures show it there already
+    whole = _is_whole(part) and not _is_whole(part - mean)
+    # Pictures scaled to -1..1 or standardised don't reach so low; they are refused later.
+    low = float(image.min()) < -5
+    if not (low or whole) or not _within_bytes(part):
+        return False
+    pixels = image + mean
+    return _within_bytes(pixels) and (low or _is_whole(pixels))
+
+
+def _within_bytes(pixels: np.ndarray) -> bool:
+    return bool(pixels.min() >= -0.5 and pixels.max() <= 255.5)
+
+
+def _is_whole(pixels: np.ndarray) -> bool:
+    with np.errstate(invalid="ignore"):  # of infinite values, which are refused later
+        return bool(np.abs(pixels - np.rint(pixels)).max() < 1e-3)
 
 
 def check_picture(image: np.ndarray, config: Config, which: str) -> np.ndarray:
@@ -110,8 +149,10 @@ def _check_values(image: np.ndarray, config: Config, which: str) -> np.ndarray:
     # Who set MEAN_PIXEL to another range trained on pictures of that range.
     mean = float(np.max(config.MEAN_PIXEL))
     if image.dtype.kind == "f" and low >= 0 and high <= 1 and high > 0 and 1 < mean <= 255:
-        warnings.warn(
-            f"{which} holds values of 0..1: taken times 255, the range that the network knows.",
+        warn_once(
+            "0..1",
+            f"{which} holds values of 0..1: taken times 255, the range that the network knows. "
+            "(Said once.)",
             stacklevel=5,  # the line that called detect
         )
         return image * 255

@@ -1,5 +1,7 @@
 """The network as one traced function, with the anchors of the picture sizes that it meets."""
 
+import contextlib
+import re
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -10,16 +12,20 @@ import numpy as np
 import tensorflow as tf
 
 from mrcnn.config import Config
+from mrcnn.detect.memory import out_of_memory
 from mrcnn.detect.mold import Molded
 from mrcnn.geometry.anchors import anchors_of_picture
 from mrcnn.geometry.boxes import norm_boxes
 from mrcnn.words import log
 
+_MEMORY = re.compile(r"\bOOM\b|out of memory|bad_alloc|failed to allocate|can't allocate", re.I)
+
 
 class Forward:
     """Runs molded pictures of any sizes through a Keras model, traced once."""
 
-    SIZES = 4  # of pictures whose anchors are kept; those of 1024x1024 take 16 MB
+    SIZES = 4  # of pictures whose anchors are kept, as long as they take no more than ..
+    BYTES = 64 << 20  # .. this; those of 1024x1024 take 12 MB
 
     def __init__(self) -> None:
         self.anchor_cache: OrderedDict[tuple, tuple[np.ndarray, np.ndarray]] = OrderedDict()
@@ -35,6 +41,7 @@ class Forward:
         """(detections, mrcnn_mask) of a batch.
 
         config: what the anchors follow from. verbose: 1 prints the arrays that go in.
+        Raises MemoryError, naming the setting, where TensorFlow runs out of memory.
         """
         if self.traced is None or self.traced[0] is not keras_model:
             self.traced = (keras_model, compiled_forward(keras_model))
@@ -42,7 +49,17 @@ class Forward:
         if verbose:
             for name, array in zip(("molded_images", "image_metas", "anchors"), inputs):
                 log(name, array)
-        detections, _, _, mrcnn_mask, *_ = outside_graphs(self._run, self.traced[1], inputs)
+        try:
+            outputs = outside_graphs(self._run, self.traced[1], inputs)
+        except tf.errors.OpError as error:
+            # TensorFlow names the tensor and half the graph; its allocators differ in the kind.
+            if not isinstance(error, tf.errors.ResourceExhaustedError) and not _MEMORY.search(
+                error.message
+            ):
+                raise
+            size = batch.images.shape[1:3]
+            raise MemoryError(out_of_memory(size, len(batch.images), config)) from None
+        detections, _, _, mrcnn_mask, *_ = outputs
         return detections.numpy(), mrcnn_mask.numpy()
 
     @staticmethod
@@ -51,19 +68,26 @@ class Forward:
 
     def anchors(self, image_shape: Sequence[int], config: Config) -> tuple[np.ndarray, np.ndarray]:
         """Anchors [num_anchors, (y1, x1, y2, x2)] of a molded picture: in pixels, normalised."""
-        key = tuple(int(side) for side in image_shape)
-        if key not in self.anchor_cache:
+        key, cache = tuple(int(side) for side in image_shape), self.anchor_cache
+        found = cache.get(key)
+        if found is None:
             anchors = anchors_of_picture(config, key)
-            self.anchor_cache[key] = anchors, norm_boxes(anchors, key[:2])
-            while len(self.anchor_cache) > self.SIZES:
-                self.anchor_cache.popitem(last=False)
-        self.anchor_cache.move_to_end(key)
-        return self.anchor_cache[key]
+            found = anchors, norm_boxes(anchors, key[:2])
+        cache[key] = found
+        with contextlib.suppress(KeyError):  # threads may share a model, and drop each other's
+            cache.move_to_end(key)
+            while len(cache) > self.SIZES or (len(cache) > 1 and _bytes(cache) > self.BYTES):
+                cache.popitem(last=False)
+        return found
 
     def anchors_of_batch(self, molded_images: np.ndarray, config: Config) -> np.ndarray:
         """The same anchors for each picture, normalised: [batch, num_anchors, 4], no copies."""
         _, anchors = self.anchors(molded_images.shape[1:], config)
         return np.broadcast_to(anchors, (len(molded_images), *anchors.shape))
+
+
+def _bytes(cache: OrderedDict) -> int:
+    return sum(array.nbytes for arrays in list(cache.values()) for array in arrays)
 
 
 def compiled_forward(keras_model: keras.Model) -> tf.types.experimental.GenericFunction:

@@ -55,6 +55,9 @@ class Instances(dict[str, np.ndarray]):
     """
 
     class_names: list[str] | None
+    limited = (
+        False  # True: as many as DETECTION_MAX_INSTANCES lets through, and maybe there are more
+    )
 
     @overload
     def __init__(

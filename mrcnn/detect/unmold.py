@@ -4,7 +4,9 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from mrcnn.detect.check import warn_once
 from mrcnn.detect.instances import Instances
+from mrcnn.detect.memory import check_masks
 from mrcnn.detect.mold import Molded
 from mrcnn.geometry.boxes import denorm_boxes, norm_boxes
 from mrcnn.geometry.masks import paste_masks
@@ -20,10 +22,14 @@ def unmold_batch(
     """The instances of each picture of a batch.
 
     class_names: by class id, where known. unmold: `unmold_detections` of a MaskRCNN, or what a
-    subclass has in its place.
+    subclass has in its place. Of a picture that has as many as DETECTION_MAX_INSTANCES lets
+    through, the result's `limited` is set, and the first such picture is told with a warning.
+    Raises MemoryError where there is no room for the masks.
     """
     found = []
     for i, shape in enumerate(batch.shapes):
+        count, most = int((detections[i, :, 4] > 0).sum()), len(detections[i])
+        check_masks(count, shape)
         rois, class_ids, scores, masks = unmold(
             detections[i], mrcnn_mask[i], shape, batch.images[i].shape, batch.windows[i]
         )
@@ -36,6 +42,15 @@ def unmold_batch(
                 class_names=class_names,
             )
         )
+        if count == most:
+            found[-1].limited = True
+            warn_once(
+                "limit",
+                f"a picture of {shape[0]}x{shape[1]} has {most} instances, which is all that "
+                "DETECTION_MAX_INSTANCES lets through: there may be more. (Said once; the results "
+                "of such pictures have `limited` set.)",
+                stacklevel=3,  # the line that called detect
+            )
     return found
 
 

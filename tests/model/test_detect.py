@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 from small_network import SmallConfig, blobs, reconfigured, small_config
 
-from mrcnn.detect.unmold import unmold_detections
+from mrcnn.detect import check
+from mrcnn.detect.mold import Molded
+from mrcnn.detect.unmold import unmold_batch, unmold_detections
 from mrcnn.model import MaskRCNN
 
 SIZES = [(64, 64), (40, 90), (64, 64), (130, 70), (33, 34), (64, 64), (200, 50)]
@@ -122,7 +124,8 @@ def test_bool_is_black_and_white(small_model):
     assert_same(small_model.detect([mask])[0], expected)
 
 
-def test_floats_up_to_1_are_stretched_with_a_warning(small_model):
+def test_floats_up_to_1_are_stretched_with_a_warning(small_model, monkeypatch):
+    monkeypatch.setattr(check, "_warned", {"limit"})
     picture = blobs(64, 64)
     with pytest.warns(UserWarning, match="picture 2 of 2 holds values of 0..1") as caught:
         results = small_model.detect([picture, picture / 255])
@@ -249,6 +252,54 @@ def test_memory_stays_flat(small_model):
     assert resident() - before < 30
 
 
+def _found(count, most, seed=0):
+    """A batch of one picture in which `count` of at most `most` instances are found."""
+    detections = np.zeros((1, most, 6), np.float32)
+    detections[0, :count] = detections_of(count, seed)
+    shape = (64, 96, 3)
+    batch = Molded([shape], np.zeros((1, *shape)), np.zeros((1, 14)), np.array([[0, 0, 64, 96]]))
+    return batch, detections, np.ones((1, most, 28, 28, 2), np.float32), ["BG", "a"]
+
+
+def test_a_limit_that_is_reached_is_told_once_with_the_setting(monkeypatch):
+    monkeypatch.setattr(check, "_warned", set())
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        for count in (7, 8, 8):
+            (found,) = unmold_batch(*_found(count, 8), unmold_detections)
+            assert found.limited is (count == 8)
+    (said,) = [str(warning.message) for warning in caught]
+    assert said.startswith("a picture of 64x96 has 8 instances") and "DETECTION_MAX_INST" in said
+    assert found[:2].limited  # it goes along
+
+
+def test_a_limit_counts_what_the_network_gave_and_not_what_is_left_of_it(monkeypatch):
+    """An instance without a pixel was one of those that the limit lets through."""
+    monkeypatch.setattr(check, "_warned", set())
+    batch, detections, *rest = _found(8, 8)
+    detections[0, 3, 2] = detections[0, 3, 0] - 1 / 63
+    with pytest.warns(UserWarning, match="DETECTION_MAX_INSTANCES"):
+        (found,) = unmold_batch(batch, detections, *rest, unmold_detections)
+    assert len(found) == 7 and found.limited
+
+
+def test_tensorflow_out_of_memory_is_one_sentence(small_model, monkeypatch):
+    import tensorflow as tf
+
+    model = reconfigured(small_model)
+    graph = "OOM when allocating tensor with shape[1,256,9,9]\n\t [[{{node a}}]]\n" * 99
+
+    for kind in (tf.errors.ResourceExhaustedError, tf.errors.InternalError):
+
+        def run(*_, kind=kind):
+            raise kind(None, None, f"Graph execution error:\n{graph}")
+
+        monkeypatch.setattr(type(model._forward), "_run", staticmethod(run))
+        with pytest.raises(MemoryError, match="picture of 64x64: lower IMAGE_MAX_DIM") as caught:
+            model.detect([blobs(64, 64)])
+        assert "\n" not in str(caught.value) and caught.value.__suppress_context__
+
+
 # -- Molded pictures, subclasses, looking inside --------------------------------------------
 
 
@@ -328,6 +379,22 @@ def test_anchors_are_kept_and_shown_in_pixels(small_model):
     assert anchors.shape == model.anchors.shape == (3 * 682, 4)
     pixels = model.anchors
     np.testing.assert_allclose(anchors[:, 2], (pixels[:, 2] - 1) / 63, rtol=1e-6, atol=1e-7)
+
+
+def test_the_anchors_of_sixty_sizes_take_no_more_than_those_of_a_few(small_model):
+    """They held 349 MB, and went on growing."""
+    model = reconfigured(small_model, IMAGE_RESIZE_MODE="pad64")
+    forward = model._forward
+    tracemalloc.start()
+    for i in range(60):
+        height, width = 640 + 64 * (i % 10), 640 + 64 * (i // 10)
+        forward.anchors((height, width, 3), model.config)
+    kept = tracemalloc.get_traced_memory()[0]
+    tracemalloc.stop()
+    assert len(forward.anchor_cache) <= forward.SIZES and kept < forward.BYTES
+    for side in (2048, 1984):  # two that don't go together
+        forward.anchors((side, side, 3), model.config)
+    assert list(forward.anchor_cache) == [(2048, 2048, 3), (1984, 1984, 3)][-1:]
 
 
 # -- Mistakes of whoever builds a model -----------------------------------------------------
