@@ -18,11 +18,14 @@ from typing import Any
 
 import numpy as np
 
+from mrcnn.config import Config
+from mrcnn.weights.agreement import disagreement
 from mrcnn.weights.errors import WeightsError, WeightsWarning
 from mrcnn.weights.files import Tensor, WeightsFile, open_weights
 from mrcnn.weights.names import (
     CLASS_DEPENDENT,
     NOT_LAYERS,
+    RPN_LAYERS,
     RPN_MODEL,
     file_order,
     weight_order,
@@ -60,6 +63,7 @@ def load_weights(
     path: str | os.PathLike,
     exclude: str | Iterable[str] | None = None,
     by_name: bool = True,
+    config: Config | None = None,
 ) -> LoadReport:
     """Load a weight file into a model: everything that fits, or nothing and an error.
 
@@ -68,13 +72,16 @@ def load_weights(
         naming a nested model such as "rpn_model" leaves all its layers alone.
     by_name: False demands that the file has every tensor of the model. Either way tensors are
         matched by name.
+    config: what the model was built for, to be compared with the config in the file. With
+        `exclude` it is not: that begins another task.
     A batch norm from keras.applications is rescaled so that it computes the same with the epsilon
     of the model's layer.
 
     Raises WeightsNotFoundError where there is no file. Raises WeightsError for a file that can't
     be read, of which nothing fits, or of which a tensor has another shape than its place (the
     error's `report` says which). The model is then unchanged. Warns (WeightsWarning) of an
-    encoder or heads filled only in part, of an `exclude` that names no layer, and of NaN.
+    encoder or heads filled only in part, of an `exclude` that names no layer, of another config in
+    the file, and of NaN.
     """
     excluded, unknown = _excluded_layers(model, exclude)
     for sentence in unknown:
@@ -88,7 +95,7 @@ def load_weights(
         _refuse_misfits(file, wanted, pairs, report, by_name)
         values = {place.key: tensor.read() for place, tensor in pairs}
         epsilon = file.batch_norm_epsilon
-        names = file.description.get("class_names")
+        names, told = file.description.get("class_names"), file.description.get("config")
     logits = [place for place, _ in pairs if place.key == ("mrcnn_class_logits", "bias")]
     if isinstance(names, list) and logits and len(names) == logits[0].shape[0]:
         report.class_names = [str(name) for name in names]
@@ -105,6 +112,11 @@ def load_weights(
         place.variable.assign(values[place.key])
     for finding in describe_gaps(report, [place.key for place in wanted], values):
         _warn(finding)
+    if config is not None and not excluded:
+        encoder_only = not any(place.layer.name in RPN_LAYERS for place, _ in pairs)
+        finding = disagreement(report.path, told, config, _trains(model), encoder_only)
+        if finding:
+            _warn(finding)
     return report
 
 
@@ -127,7 +139,7 @@ def save_weights(
     for place in _places(model):
         groups[_group(place.layer, place.parents)].append(place)
 
-    training = any(layer.name in _TRAINING_LAYERS for layer in model.layers)
+    training = _trains(model)
     order, key = {}, ()
     for group, places in groups.items():
         # A layer without weights stays behind the one that it follows in the model.
@@ -149,6 +161,10 @@ def copy_weights(source: Any, target: Any) -> None:
     values = {place.key: place.variable for place in _places(source)}
     for place in _places(target):
         place.variable.assign(values[place.key])
+
+
+def _trains(model: Any) -> bool:
+    return any(layer.name in _TRAINING_LAYERS for layer in model.layers)
 
 
 def _group(layer: Any, parents: tuple[str, ...]) -> str:
