@@ -228,3 +228,37 @@ def test_ctrl_c_keeps_the_labels_so_far(photos, tmp_path, monkeypatch, capsys):
     argv = ("--weights", "synthetic", "--out", tmp_path / "out", "--labels", "via")
     assert run("detect", photos, *argv) == 130
     assert formats.open(tmp_path / "out" / "via.json").num_images == 1
+
+
+def test_labels_stay_where_others_are_predictions_that_nobody_changed(tmp_path, capsys):
+    """349 labels of a validation picture once became 97 by a correction of other pictures."""
+    data = labelled_folder(tmp_path / "data" / "train").parent
+    labelled_folder(data / "val")
+    Image.new("RGB", (60, 40)).save(tmp_path / "new.png")
+    names, scores = ["BG", "cat", "dog"], np.full(1, 0.9)
+    places = ["../data/train/a.png", "../data/val/a.png", "../data/val/b.png", "../new.png"]
+    items = [Labelled(place, 40, 60, squares(1), np.array([2]), scores) for place in places]
+    found = tmp_path / "found" / "via.json"
+    write_via(found, items, names)
+    project = json.loads(found.read_text())
+    corrected = project["_via_img_metadata"]
+    key = next(key for key in corrected if "val/b.png" in key)
+    corrected[key]["regions"][0]["region_attributes"]["class"] = "cat"
+    found.write_text(json.dumps(project))
+
+    both = tmp_path / "both"
+    argv = ("data", "convert", data, "--with", found, "--to", "coco", both)
+    assert run(*argv) == 0
+    said = capsys.readouterr().out
+    assert "1 picture had before keep their labels" in said and "nobody has changed" in said
+    assert "1 picture added, 1 of them with predictions that nobody has changed" in said
+    train, val = (formats.open(both, subset=part) for part in ("train", "val"))
+    assert val.load_mask(0)[1].tolist() == [1, 2, -1]  # as labelled
+    assert val.load_mask(1)[1].tolist() == [1]  # as corrected
+    assert train.num_images == 3 and train.load_mask(0)[1].tolist() == [1, 2, -1]
+
+    # Who has looked at them and found them right says so.
+    assert run("data", "convert", found, "--to", "coco", tmp_path / "right.json") == 0
+    argv = ("data", "convert", data, "--with", tmp_path / "right.json", "--to", "coco", both)
+    assert run(*argv, "--force") == 0
+    assert formats.open(both, subset="val").load_mask(0)[1].tolist() == [2]

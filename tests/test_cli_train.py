@@ -207,7 +207,10 @@ def test_the_last_weights_are_those_written_last(tmp_path, capsys):
     [
         (["--weights", "nowhere.h5"], "nowhere.h5"),
         (["--weights", "last"], "no run named my_cells under"),
-        (["--set", "NUM_CLASSES=1"], "NUM_CLASSES is 1: it must count the background"),
+        (["--set", "NUM_CLASSES=1"], "NUM_CLASSES is 1, and the data have 2 classes"),
+        (["--set", "NUM_CLASSES=9"], "NUM_CLASSES is 9, and the data have 2 classes"),
+        (["--layers", "head"], "--layers head matches no layer of the network: did you mean heads"),
+        (["--layers", "res4"], "did you mean res4.*?"),
         (["--weights", "imagenet", "--set", "BACKBONE=resnet18"], "no published ImageNet"),
         (["--weights", "nucleus", "--set", "BACKBONE=resnet50"], "doesn't fit the network"),
         (["--config", "mrcnn.config:Confg"], "Did you mean Config"),

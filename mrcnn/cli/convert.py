@@ -9,9 +9,12 @@ Annotation files that are there already are kept, unless --force is given.
 """
 
 import argparse
+from collections.abc import Collection
 from pathlib import Path
+from typing import Any
 
 from mrcnn.cli.arguments import add_force_argument, add_parts_arguments
+from mrcnn.data.classes import used_classes
 from mrcnn.data.dataset import Dataset
 from mrcnn.data.joining import WHOLE, each_part, part_names
 from mrcnn.data.writers import WRITERS, labelled, place
@@ -55,31 +58,39 @@ def run(args: argparse.Namespace) -> int:
     if not args.force:
         for path in places.values():
             check_free(path)
-    for part, dataset in each_part(
-        args.data, args.format, args.subset, args.class_name, args.added
-    ):
-        convert(dataset, args.to, places[part], args.force)
+    datasets = dict(each_part(args.data, args.format, args.subset, args.class_name, args.added))
+    # All parts list the same classes: those that have an instance in any of them.
+    used = used_classes(datasets.values(), crowds=True)
+    for part, dataset in datasets.items():
+        convert(dataset, args.to, places[part], args.force, used)
     return 0
 
 
-def convert(dataset: Dataset, to: str, path: Path, force: bool) -> None:
-    """Write a prepared dataset and tell what was written and left out."""
+def convert(
+    dataset: Dataset, to: str, path: Path, force: bool, used: Collection[str] | None
+) -> None:
+    """Write a prepared dataset and tell what was written and left out.
+
+    used: the names of the classes that the file lists, None for all.
+    """
     names = [info["name"] for info in dataset.class_info]
     ids = [info["id"] for info in dataset.class_info]
     own_ids = to == "coco" and len(set(ids)) == len(ids) and {type(i) for i in ids} == {int}
+    used_ids = [i for i, name in enumerate(names) if i and (used is None or name in used)]
+    options: dict[str, Any] = {"category_ids": ids} if own_ids else {}
     progress = Progress(dataset.num_images)
     with plain_warnings(progress):
         try:
-            options = {"category_ids": ids} if own_ids else {}
-            with WRITERS[to](path, names, overwrite=force, **options) as writer:
+            with WRITERS[to](path, names, overwrite=force, used=used_ids, **options) as writer:
                 for item in labelled(dataset, path if to == "labelme" else path.parent):
                     writer.add(item)
                     progress.advance()
         finally:
             progress.close()
+    told = listed((names[i] for i in used_ids), 5)
     print(
         f"{path}: {counted(dataset.num_images, 'picture')}, "
-        f"{counted(writer.num_instances, 'instance')} of {listed(names[1:], 5)} ({to})"
+        f"{counted(writer.num_instances, 'instance')} of {told} ({to})"
     )
     for kind, notes in (("reading", dataset.notes), ("writing", writer.notes)):
         for note in notes:

@@ -12,7 +12,7 @@ takes several sets as one: DATA --with MORE.
 import argparse
 import copy
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -21,9 +21,11 @@ from mrcnn.cli import convert
 from mrcnn.cli.arguments import add_config_arguments, add_parts_arguments, number
 from mrcnn.cli.configs import apply_setting, load_config
 from mrcnn.config import Config, explicit_names
+from mrcnn.data.classes import count_labels, disagreement
 from mrcnn.data.dataset import Dataset
 from mrcnn.data.inputs import load_mask
 from mrcnn.data.joining import WHOLE, each_part
+from mrcnn.data.parts import is_called
 from mrcnn.data.pictures import write_png
 from mrcnn.data.survey import Survey, badly_met, suggest_scales, take_survey
 from mrcnn.drawing.sheet import Tile, contact_sheet
@@ -102,8 +104,10 @@ def check(args: argparse.Namespace) -> int:
     given = bool(args.config or args.settings)
     count_classes = "NUM_CLASSES" not in explicit_names(config)
     found = 0
+    labels: dict[str, Counter[str]] = {}  # of each part
     for part, dataset in _parts(args):
         name = args.data if part == WHOLE else f"{args.data}, {part}"
+        labels[part] = count_labels(dataset)
         print(f"{name}: {counted(dataset.num_images, 'picture')} ({dataset.format})")
         if count_classes:
             config.NUM_CLASSES = dataset.num_classes
@@ -117,9 +121,24 @@ def check(args: argparse.Namespace) -> int:
         print(f"  {survey.report}".replace("\n", "\n  "))
         found += len(survey.report.mistakes)
     return MISTAKES_FOUND if found else 0
+    for mistake in _disagreements(labels, args.class_name):
+        print(f"  - {mistake}")
+        found += 1
 
 
 def describe(survey: Survey, config: Config, given: bool) -> list[str]:
+def _disagreements(labels: Mapping[str, Counter[str]], class_name: str) -> Iterator[str]:
+    """What parts for training and for validation don't agree about."""
+    train, val = (
+        [counts for part, counts in labels.items() if is_called(part, which)]
+        for which in ("train", "val")
+    )
+    for one in train:
+        for other in val:
+            if mistake := disagreement(one, other, class_name):
+                yield mistake
+
+
     """The numbers of a survey as lines. given: the user gave the config to compare with."""
     if not len(survey.sizes):
         return []

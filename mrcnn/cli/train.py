@@ -21,8 +21,10 @@ from mrcnn.data.check import DatasetError
 from mrcnn.devices import quiet_tensorflow, start
 from mrcnn.errors import UsageError
 from mrcnn.progress import Progress, plain_warnings
+from mrcnn.train import checkpoints
 from mrcnn.train.plan import Plan, Wishes, make_plan
 from mrcnn.train.plan_text import lines
+from mrcnn.weights.download import fetch
 
 HELP = "train on a folder of labelled pictures"
 
@@ -83,8 +85,9 @@ def run(args: argparse.Namespace) -> int:
     with plain_warnings(Progress(0)):
         plan = make_plan(wishes(args))
         print("\n".join(lines(plan)), flush=True)
-        if args.dry_run:  # training itself checks once more, and says what it found
-            print(f"The training data: {plan.survey.report}\nNothing was trained: --dry-run.")
+        if args.dry_run:
+            epochs_to_train(plan)
+            print(f"{plan.check_data()}\nNothing was trained: --dry-run.")
             return 0
         return train(plan, args)
 
@@ -115,6 +118,9 @@ def wishes(args: argparse.Namespace) -> Wishes:
 
 def train(plan: Plan, args: argparse.Namespace) -> int:
     """Build the network, load the weights, train, and say where all lies. Returns an exit code."""
+    epochs = epochs_to_train(plan)
+    if plan.start.fetch:
+        fetch(plan.start.fetch, plan.start.path)
     device = start()
     if plan.gpu:  # of none, the plan has told
         print(f"{'device':15} {device}", flush=True)
@@ -122,7 +128,6 @@ def train(plan: Plan, args: argparse.Namespace) -> int:
         import tensorflow as tf
 
         from mrcnn.model import MaskRCNN
-        from mrcnn.train import checkpoints
         from mrcnn.train.callbacks import TrainingDiverged
         from mrcnn.train.optimiser import LAYERS as PATTERNS
         from mrcnn.train.optimiser import set_trainable
@@ -136,14 +141,10 @@ def train(plan: Plan, args: argparse.Namespace) -> int:
         raise UsageError(f"--layers: {error}") from error
     if plan.start.path:
         model.load_weights(plan.start.path, by_name=True, exclude=plan.exclude)
+    # `mrcnn evaluate` reads its labels alike.
+    model.keras_model.data = {"format": args.format, "class_name": args.class_name}
     if not plan.start.resume:
         model.set_log_dir()  # a checkpoint of another task doesn't say where this one goes
-    epochs = plan.epochs or _epochs_of_run(model, checkpoints)
-    if model.epoch >= epochs:
-        raise UsageError(
-            f"{plan.start.path} has reached epoch {model.epoch} already: give a higher --epochs to "
-            "train on."
-        )
     try:
         model.train(
             plan.train,
@@ -179,12 +180,26 @@ def train(plan: Plan, args: argparse.Namespace) -> int:
     return 0
 
 
-def _epochs_of_run(model: Any, checkpoints: Any) -> int:
-    """The last epoch that a resumed run was begun for."""
-    state = checkpoints.TrainingState.load(model.log_dir, model.epoch)
-    if state is None:
-        raise UsageError(f"{model.log_dir} doesn't say how long its run was to be: give --epochs.")
-    return state.last_epoch
+def epochs_to_train(plan: Plan) -> int:
+    """The number of the last epoch.
+
+    Raises UsageError where a resumed run has reached it, or doesn't say how long it was to be.
+    """
+    if not plan.start.resume:
+        return plan.epochs
+    run = checkpoints.log_dir(os.fspath(plan.wishes.logs), plan.config, plan.start.path)
+    epochs = plan.epochs
+    if not epochs:
+        state = checkpoints.TrainingState.load(run.folder, run.epoch)
+        if state is None:
+            raise UsageError(f"{run.folder} doesn't say how long its run was to be: give --epochs.")
+        epochs = state.last_epoch
+    if run.epoch >= epochs:
+        raise UsageError(
+            f"{plan.start.path} has reached epoch {run.epoch} already: give a higher --epochs to "
+            "train on."
+        )
+    return epochs
 
 
 def _command(args: argparse.Namespace, **changes: Any) -> str:

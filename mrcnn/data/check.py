@@ -7,6 +7,7 @@ A mistake stops training, or spoils what is learned; a notice is worth knowing.
 
 import time
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -111,6 +112,24 @@ def check_dataset(
             '"square" or "crop".'
         )
     return report
+
+
+def check_for_training(
+    train_dataset: Dataset, val_dataset: Dataset | None, config: Config
+) -> Iterator[str]:
+    """Check what is trained on and validated with, as far as some 20 seconds allow.
+
+    Yields what was found of each. Raises DatasetError where there are mistakes, naming the
+    pictures.
+    """
+    for what, dataset, seconds in (
+        ("The training data", train_dataset, 15),
+        ("The validation data", val_dataset, 5),
+    ):
+        if dataset is not None:
+            report = check_dataset(dataset, config, seconds=seconds)
+            report.refuse_mistakes(what)
+            yield f"{what}: {report}"
 
 
 def _mistakes_as_a_whole(dataset: Dataset, config: Config | None) -> list[str]:

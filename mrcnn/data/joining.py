@@ -10,8 +10,10 @@ from collections.abc import Hashable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from mrcnn.data import formats
+from mrcnn.data.classes import used_classes
 from mrcnn.data.dataset import Dataset
 from mrcnn.data.formats import LabelledDataset
+from mrcnn.data.formats.marks import MARK
 from mrcnn.data.parts import existing, is_called, open_part, with_classes
 from mrcnn.data.view import View
 from mrcnn.errors import UsageError
@@ -67,6 +69,8 @@ def join(
 
     parts: the first set's, by name. added: {path of a set: its parts}; later ones count more.
     A picture keeps its part; a new one goes into that of its own part's name, or to training.
+    Labels give way to other labels, and predictions to both, but no labels to predictions that
+    nobody has changed. Classes that have no instance in any of the pictures are left out.
     """
     every = [*parts.values(), *(part for other in added.values() for part in other.values())]
     class_names = list(dict.fromkeys(name for part in every for name in part.class_names))
@@ -77,25 +81,41 @@ def join(
     notes: dict[str, list[str]] = {name: [] for name in parts}
     for path, others in added.items():
         new, replaced = dict.fromkeys(parts, 0), dict.fromkeys(parts, 0)
+        kept, unlooked = dict.fromkeys(parts, 0), dict.fromkeys(parts, 0)
         for other_name, other in others.items():
             other = with_classes(other, class_names)
             for i in other.image_ids:
                 key = _key(other, i)
                 homes = [name for name in parts if key in rows[name]]
-                counts = replaced if homes else new
                 for name in homes or [_home(other_name, list(parts), path)]:
-                    counts[name] += 1
+                    guessed = _is_predicted((other, int(i)))
+                    if homes and guessed and not _is_predicted(rows[name][key]):
+                        kept[name] += 1
+                        continue
+                    (replaced if homes else new)[name] += 1
+                    unlooked[name] += guessed
                     rows[name][key] = other, int(i)
         for name in parts:
             told = [f"{counted(new[name], 'picture')} added"] if new[name] else []
             if replaced[name]:
                 told.append(f"its labels taken for {counted(replaced[name], 'picture')} had before")
+            if told and unlooked[name]:
+                told.append(f"{unlooked[name]} of them with predictions that nobody has changed")
+            if kept[name]:
+                told.append(
+                    f"{counted(kept[name], 'picture')} had before keep their labels, since those "
+                    "in it are predictions that nobody has changed (if they are right, convert it "
+                    "by itself first, and join what that gives)"
+                )
             if told:
                 notes[name].append(f"{path}: {', '.join(told)}.")
-    return {
+    views = {
         name: View(list(rows[name].values()), part, class_names, notes=notes[name])
         for name, part in parts.items()
     }
+    used = used_classes(views.values(), crowds=True)
+    names = [name for name in class_names if not used or name in ("BG", *used)]
+    return {name: with_classes(view, names) for name, view in views.items()}
 
 
 def _parts(data: str | os.PathLike, format: str) -> list[str]:
@@ -113,6 +133,11 @@ def _key(dataset: Dataset, image_id: int) -> Hashable:
     """What is equal for two rows that mean the same picture."""
     info = dataset.image_info[image_id]
     return os.path.realpath(info["path"]) if info["path"] else (str(dataset.root), info["id"])
+
+
+def _is_predicted(row: tuple[Dataset, int]) -> bool:
+    dataset, image_id = row
+    return bool(dataset.image_info[image_id].get(MARK))
 
 
 def _home(name: str, parts: Sequence[str], path: str) -> str:

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mrcnn.data import formats
+from mrcnn.data.classes import used_classes
 from mrcnn.data.view import View
 from mrcnn.errors import UsageError
 from mrcnn.whole import no_file
@@ -66,7 +67,8 @@ def with_classes(
 ) -> formats.LabelledDataset | View:
     """The same pictures, their classes numbered as in `class_names` ("BG" first).
 
-    A class without a name of its own is that of `class_names`, if this has only one.
+    A class without a name of its own is that of `class_names`, if this has only one. A class
+    without instances may be missing there.
     Raises UsageError where the pictures have a class that is not among these.
     """
     names = list(dataset.class_names)
@@ -76,6 +78,9 @@ def with_classes(
         names = list(class_names)
     unknown = [name for name in names if name not in class_names]
     if unknown:
+    used = used_classes([dataset], crowds=True) if unknown else None
+    if used is not None:  # one that is only listed is no loss
+        unknown = [name for name in unknown if name in used]
         raise UsageError(
             f"{dataset.root} has classes that are not expected here: {', '.join(unknown)}. "
             f"Expected are {', '.join(class_names[1:])}."

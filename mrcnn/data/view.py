@@ -30,8 +30,9 @@ class View(Dataset):
     ) -> None:
         """rows: (data set, image id) of each picture. first: the set that others were joined to.
 
-        class_names: of all classes, in order, "BG" first. renamed: what classes of the sets are
-        called here, where that is not their own name. notes: how the pictures were chosen.
+        class_names: of all classes that the pictures show, in order, "BG" first. renamed: what
+        classes of the sets are called here, where that is not their own name. notes: how the
+        pictures were chosen.
         """
         super().__init__()
         self._rows = [(dataset, int(i)) for dataset, i in rows]
@@ -43,7 +44,7 @@ class View(Dataset):
         number = {name: i for i, name in enumerate(class_names)}
         self._numbers = {
             id(dataset): np.array(
-                [number[renamed.get(n, n)] for n in dataset.class_names], np.int32
+                [number.get(renamed.get(n, n), 0) for n in dataset.class_names], np.int32
             )
             for dataset in self._sets
         }
@@ -84,6 +85,12 @@ class View(Dataset):
         dataset, own_id = self._rows[image_id]
         found = mask_crops(dataset, own_id)
         return found and (found[0], self._renumbered(dataset, found[1]))
+
+    def listed_class_ids(self, image_id: int) -> np.ndarray | None:
+        """As its own set lists them, in the numbers of this view."""
+        dataset, own_id = self._rows[image_id]
+        class_ids = dataset.listed_class_ids(own_id)
+        return None if class_ids is None else self._renumbered(dataset, class_ids)
 
     def image_reference(self, image_id: int) -> str:
         """As its own set gives it."""

@@ -9,53 +9,31 @@ IoU of at least 0.98 with what was written. A polygon is simplified as far as th
 person has to drag its points.
 """
 
-import contextlib
 import itertools
 import json
 import os
 import tempfile
-from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path, PurePosixPath
-from types import TracebackType
-from typing import Any, NamedTuple, Self
+from typing import Any
 
 import numpy as np
 
-from mrcnn.data.dataset import Dataset
-from mrcnn.data.formats.notes import Notes
-from mrcnn.errors import UsageError
-from mrcnn.geometry.boxes import extract_bboxes
+from mrcnn.data.formats import marks
+from mrcnn.data.writing import (
+    Instance,
+    Labelled,
+    Writer,
+    file_name_from,
+    labelled,
+    place,
+    plain,
+    separator,
+)
 from mrcnn.geometry.outlines import MIN_IOU, is_hole, mask_iou, outline, simplifications, trace
-from mrcnn.whole import WholeFile, check_free
+from mrcnn.whole import WholeFile
 
-
-@dataclass(frozen=True)
-class Labelled:
-    """A picture and its instances.
-
-    file_name: the way from the annotation file's folder to the picture, with slashes.
-    height, width: of the picture as it is seen, in pixels.
-    masks: bool [height, width, num_instances].
-    class_ids: int [num_instances], numbers into the class names; a crowd's is negative.
-    scores: float [num_instances] of 0..1, or None where a person said what it is.
-    """
-
-    file_name: str
-    height: int
-    width: int
-    masks: np.ndarray
-    class_ids: np.ndarray
-    scores: np.ndarray | None = None
-
-
-class _Instance(NamedTuple):
-    class_id: int
-    crowd: bool
-    score: float | None
-    mask: np.ndarray  # bool [height, width]
-    box: tuple[int, int, int, int]  # (y1, x1, y2, x2)
+__all__ = ["WRITERS", "Labelled", "Writer", "file_name_from", "labelled", "place"]
 
 
 def write_coco(
@@ -89,14 +67,6 @@ def write_labelme(
     return _write(LabelmeWriter(folder, class_names, overwrite), items)
 
 
-def file_name_from(folder: str | os.PathLike, picture: str | os.PathLike) -> str:
-    """The way from a folder to a picture, as `Labelled` wants it; absolute to another drive."""
-    picture = os.path.abspath(picture)
-    with contextlib.suppress(ValueError):  # Windows, another drive
-        picture = os.path.relpath(picture, os.path.realpath(folder))
-    return Path(picture).as_posix()
-
-
 def _write(writer: "Writer", items: Iterable[Labelled]) -> list[str]:
     with writer:
         for item in items:
@@ -104,106 +74,7 @@ def _write(writer: "Writer", items: Iterable[Labelled]) -> list[str]:
     return writer.notes
 
 
-def place(out: Path, to: str) -> Path:
-    """Where annotations go: `out` as a folder for labelme, else a file, in `out` or itself.
-
-    Raises UsageError if it is a file where it must be a folder.
-    """
-    if to != "labelme":
-        return out if out.suffix == ".json" else out / f"{to}.json"
-    if out.suffix == ".json" or out.is_file():
-        raise UsageError(f"LabelMe has a file for each picture: give a folder, not the file {out}.")
-    return out
-
-
-def labelled(dataset: Dataset, folder: Path) -> Iterator[Labelled]:
-    """A prepared data set's pictures, as writers of annotations in that folder take them.
-
-    Raises UsageError for a picture that is no file of its own.
-    """
-    for image_id in dataset.image_ids:
-        info = dataset.image_info[image_id]
-        if info["path"] is None:
-            raise UsageError(
-                f"the picture {info['id']} is inside its annotation file, where only LabelMe "
-                "finds it: save it as a file beside that first."
-            )
-        masks, class_ids = dataset.load_mask(image_id)
-        yield Labelled(file_name_from(folder, info["path"]), *masks.shape[:2], masks, class_ids)
-
-
 # -- The formats --------------------------------------------------------------------------------
-
-
-class Writer(ABC):
-    """What the writers share: use them in a `with` block, and add picture by picture.
-
-    class_names: by class id, background first. overwrite: replace what is there.
-    After an error nothing is left of a file that was begun, and an older one stays as it was.
-    Raises FileExistsError where something is there and overwrite is False, OSError where it can't
-    be written.
-    """
-
-    without_crowds = ""  # the name of a format that has no place for them
-
-    def __init__(
-        self, path: str | os.PathLike, class_names: Sequence[str], overwrite: bool = False
-    ) -> None:
-        self.path = Path(path)
-        self.class_names = list(class_names)
-        self.num_instances = 0  # written so far
-        self._notes = Notes()
-        if not overwrite:
-            check_free(self.path)
-
-    @property
-    def notes(self) -> list[str]:
-        """What was left out, each a sentence with the number and the first picture."""
-        return self._notes.sentences()
-
-    @abstractmethod
-    def add(self, item: Labelled) -> None:
-        """Add a picture with its instances."""
-
-    @abstractmethod
-    def close(self, keep: bool) -> None:
-        """Finish what was begun, or drop it."""
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close(keep=error is None)
-
-    def _instances(self, item: Labelled) -> Iterator[_Instance]:
-        shape = (item.height, item.width, len(item.class_ids))
-        if item.masks.shape != shape:
-            raise ValueError(
-                f"{item.file_name}: masks of shape {item.masks.shape} don't go with its height, "
-                f"width and number of class ids, {shape}."
-            )
-        boxes = extract_bboxes(item.masks).tolist()
-        for i, class_id in enumerate(item.class_ids.tolist()):
-            if not 0 < abs(class_id) < len(self.class_names):
-                raise ValueError(
-                    f"{item.file_name}: class id {class_id} has no name among the "
-                    f"{len(self.class_names) - 1} classes."
-                )
-            if not any(boxes[i]):
-                self._notes.count("Instances without a pixel, left out", item.file_name)
-            elif class_id < 0 and self.without_crowds:
-                what = f"Crowds, which {self.without_crowds} has no word for, left out"
-                self._notes.count(what, item.file_name)
-            else:
-                score = None if item.scores is None else round(float(item.scores[i]), 6)
-                mask = np.asarray(item.masks[..., i], bool)
-                self.num_instances += 1
-                yield _Instance(abs(class_id), class_id < 0, score, mask, tuple(boxes[i]))
 
 
 class CocoWriter(Writer):
@@ -221,16 +92,17 @@ class CocoWriter(Writer):
         class_names: Sequence[str],
         overwrite: bool = False,
         category_ids: Sequence[int] | None = None,
+        used: Collection[int] | None = None,
     ) -> None:
-        super().__init__(path, class_names, overwrite)
+        super().__init__(path, class_names, overwrite, used)
         self._category_ids = list(category_ids or range(len(class_names)))
         self._file = WholeFile(self.path)
         # The pictures go behind the annotations, and wait in a file of their own until then.
         self._images = tempfile.TemporaryFile("w+", encoding="utf-8")  # noqa: SIM115
         self._num_images = self._num_annotations = 0
         categories = [
-            {"id": category_id, "name": name, "supercategory": ""}
-            for category_id, name in zip(self._category_ids[1:], self.class_names[1:])
+            {"id": self._category_ids[i], "name": self.class_names[i], "supercategory": ""}
+            for i in self._used
         ]
         head = {"info": {"description": "written by mrcnn"}, "categories": categories}
         self._file.write(f'{json.dumps(head)[:-1]},\n"annotations": [')
@@ -238,13 +110,7 @@ class CocoWriter(Writer):
     def add(self, item: Labelled) -> None:
         """Add a picture with its instances."""
         self._num_images += 1
-        entry = {
-            "id": self._num_images,
-            "file_name": item.file_name,
-            "height": item.height,
-            "width": item.width,
-        }
-        self._images.write(f"{_separator(self._num_images)}{json.dumps(entry)}")
+        rows = []
         for instance in self._instances(item):
             self._num_annotations += 1
             y1, x1, y2, x2 = instance.box
@@ -259,7 +125,17 @@ class CocoWriter(Writer):
             }
             if instance.score is not None:
                 annotation["score"] = instance.score
-            self._file.write(f"{_separator(self._num_annotations)}{json.dumps(annotation)}")
+            self._file.write(f"{separator(self._num_annotations)}{json.dumps(annotation)}")
+            rows.append(annotation)
+        entry = {
+            "id": self._num_images,
+            "file_name": item.file_name,
+            "height": item.height,
+            "width": item.width,
+        }
+        if item.scores is not None:
+            entry[marks.MARK] = marks.checksum(marks.coco_regions(rows))
+        self._images.write(f"{separator(self._num_images)}{json.dumps(entry)}")
 
     def close(self, keep: bool) -> None:
         """Finish the file, or drop it."""
@@ -270,7 +146,7 @@ class CocoWriter(Writer):
             )
 
 
-def _segmentation(instance: _Instance) -> list[list[float]] | dict[str, Any]:
+def _segmentation(instance: Instance) -> list[list[float]] | dict[str, Any]:
     """Polygons [x, y, x, y, ..], in which a pixel reaches from 0 to 1, or compressed RLE."""
     from pycocotools import mask as rle
 
@@ -282,7 +158,7 @@ def _segmentation(instance: _Instance) -> list[list[float]] | dict[str, Any]:
         polygons = [loop[:, ::-1] + 0.5 for loop, part in zip(candidate, parts) if part]
         drawn = rle.frPyObjects([p.ravel().tolist() for p in polygons], *crop.shape)
         if mask_iou(rle.decode(rle.merge(drawn)).astype(bool), crop) >= MIN_IOU:
-            return [_plain((polygon + (x1, y1)).ravel()) for polygon in polygons]
+            return [plain((polygon + (x1, y1)).ravel()) for polygon in polygons]
     encoded = rle.encode(np.asfortranarray(instance.mask, np.uint8))
     size = [int(side) for side in encoded["size"]]
     return {"size": size, "counts": encoded["counts"].decode("ascii")}
@@ -290,6 +166,12 @@ def _segmentation(instance: _Instance) -> list[list[float]] | dict[str, Any]:
 
 class ViaWriter(Writer):
     """A project file of the VGG Image Annotator 2 (VIA): Project, Load.
+
+    VIA shows the picture at `default_filepath` + `filename`, whatever folder the project lies in:
+    the one is the folder of all pictures as a file:// address, the other their way from there.
+    What VIA's "Add Files" brings finds its regions by its bare name, if the pictures lie in one
+    folder. Where the pictures are as seen from this file stands in the settings too, for readers
+    of another computer.
 
     Each region has the attributes "class", to be chosen from the class names, and for predictions
     "score". Parts and holes of an instance are strung together to one polygon, for VIA has no
@@ -299,31 +181,18 @@ class ViaWriter(Writer):
     without_crowds = "VIA"
 
     def __init__(
-        self, path: str | os.PathLike, class_names: Sequence[str], overwrite: bool = False
+        self,
+        path: str | os.PathLike,
+        class_names: Sequence[str],
+        overwrite: bool = False,
+        used: Collection[int] | None = None,
     ) -> None:
-        super().__init__(path, class_names, overwrite)
+        super().__init__(path, class_names, overwrite, used)
         self._file = WholeFile(self.path)
-        self._keys: list[str] = []
-        head = {
-            "_via_settings": {
-                "ui": {"image": {"region_label": "class", "region_color": "class"}},
-                "core": {"buffer_size": 18, "filepath": {}, "default_filepath": ""},
-                "project": {"name": self.path.stem},
-            },
-            "_via_attributes": {
-                "region": {
-                    "class": {
-                        "type": "dropdown",
-                        "description": "",
-                        "options": {name: name for name in self.class_names[1:]},
-                        "default_options": {},
-                    },
-                    "score": {"type": "text", "description": "", "default_value": ""},
-                },
-                "file": {},
-            },
-        }
-        self._file.write(f'{json.dumps(head)[:-1]},\n"_via_img_metadata": {{')
+        self._folder = os.path.realpath(self.path.parent)
+        # Their names depend on where all of them lie, so they wait in a file of their own.
+        self._entries = tempfile.TemporaryFile("w+", encoding="utf-8")  # noqa: SIM115
+        self._pictures: list[str] = []  # absolute, as os.path takes them
 
     def add(self, item: Labelled) -> None:
         """Add a picture with its instances."""
@@ -333,24 +202,66 @@ class ViaWriter(Writer):
             attributes = {"class": self.class_names[instance.class_id]}
             if instance.score is not None:
                 attributes["score"] = str(instance.score)
-            shape = {"name": "polygon", "all_points_x": _plain(x), "all_points_y": _plain(y)}
+            shape = {"name": "polygon", "all_points_x": plain(x), "all_points_y": plain(y)}
             regions.append({"shape_attributes": shape, "region_attributes": attributes})
-        picture = self.path.parent / item.file_name
-        size = picture.stat().st_size if picture.is_file() else -1
-        entry = {
-            "filename": item.file_name,
-            "size": size,
-            "regions": regions,
-            "file_attributes": {},
-        }
-        self._keys.append(f"{item.file_name}{size}")  # VIA's own way to tell files apart
-        key = json.dumps(self._keys[-1])
-        self._file.write(f"{_separator(len(self._keys))}{key}: {json.dumps(entry)}")
+        marked = {}
+        if item.scores is not None:
+            marked[marks.MARK] = marks.checksum(marks.via_regions(regions))
+        entry = {"regions": regions, "file_attributes": marked}
+        self._entries.write(f"{json.dumps(entry)}\n")
+        self._pictures.append(os.path.normpath(os.path.join(self._folder, item.file_name)))
 
     def close(self, keep: bool) -> None:
         """Finish the file, or drop it."""
-        tail = {"_via_data_format_version": "2.0.10", "_via_image_id_list": self._keys}
-        self._file.close([f"\n}},\n{json.dumps(tail)[1:]}\n"] if keep else None)
+        with self._entries:
+            self._entries.seek(0)
+            self._file.close(self._text() if keep else None)
+
+    def _text(self) -> Iterator[str]:
+        base = common_folder(self._pictures)
+        core = {"buffer_size": 18, "filepath": {}, "default_filepath": ""}
+        project = {"name": self.path.stem}
+        if base is not None:
+            core["default_filepath"] = f"{Path(base).as_uri().rstrip('/')}/"
+            project["pictures"] = file_name_from(self._folder, base)
+        names = [self.class_names[i] for i in self._used]
+        head = {
+            "_via_settings": {
+                "ui": {"image": {"region_label": "class", "region_color": "class"}},
+                "core": core,
+                "project": project,
+            },
+            "_via_attributes": {
+                "region": {
+                    "class": {
+                        "type": "dropdown",
+                        "description": "",
+                        "options": {name: name for name in names},
+                        "default_options": {},
+                    },
+                    "score": {"type": "text", "description": "", "default_value": ""},
+                },
+                "file": {},
+            },
+        }
+        yield f'{json.dumps(head)[:-1]},\n"_via_img_metadata": {{'
+        keys = []
+        for picture, line in zip(self._pictures, self._entries):
+            name = Path(os.path.relpath(picture, base) if base else picture).as_posix()
+            size = os.path.getsize(picture) if os.path.isfile(picture) else -1
+            keys.append(f"{name}{size}")  # VIA's own way to tell files apart
+            entry = {"filename": name, "size": size, **json.loads(line)}
+            yield f"{separator(len(keys))}{json.dumps(keys[-1])}: {json.dumps(entry)}"
+        tail = {"_via_data_format_version": "2.0.10", "_via_image_id_list": keys}
+        yield f"\n}},\n{json.dumps(tail)[1:]}\n"
+
+
+def common_folder(pictures: Sequence[str]) -> str | None:
+    """The folder that all lie in or below; None for none, or on several drives."""
+    try:
+        return os.path.commonpath([os.path.dirname(picture) for picture in pictures])
+    except ValueError:
+        return None
 
 
 class LabelmeWriter(Writer):
@@ -364,9 +275,13 @@ class LabelmeWriter(Writer):
     without_crowds = "LabelMe"
 
     def __init__(
-        self, path: str | os.PathLike, class_names: Sequence[str], overwrite: bool = False
+        self,
+        path: str | os.PathLike,
+        class_names: Sequence[str],
+        overwrite: bool = False,
+        used: Collection[int] | None = None,
     ) -> None:
-        super().__init__(path, class_names, overwrite)
+        super().__init__(path, class_names, overwrite, used)
         self.path.mkdir(parents=True, exist_ok=True)
         self._taken: set[str] = set()
 
@@ -379,7 +294,7 @@ class LabelmeWriter(Writer):
             shapes.append(
                 {
                     "label": self.class_names[instance.class_id],
-                    "points": [_plain(point) for point in points],
+                    "points": [plain(point) for point in points],
                     "group_id": None,
                     "description": score,
                     "shape_type": "polygon",
@@ -395,6 +310,8 @@ class LabelmeWriter(Writer):
             "imageHeight": item.height,
             "imageWidth": item.width,
         }
+        if item.scores is not None:  # LabelMe keeps what it doesn't know
+            content[marks.MARK] = marks.checksum(marks.labelme_regions(shapes))
         stem = name = PurePosixPath(item.file_name).stem
         number = 2
         while name.casefold() in self._taken:
@@ -411,12 +328,3 @@ WRITERS: dict[str, type[Writer]] = {
     "via": ViaWriter,
     "labelme": LabelmeWriter,
 }
-
-
-def _separator(number: int) -> str:
-    return "\n" if number == 1 else ",\n"
-
-
-def _plain(numbers: np.ndarray) -> list[float]:
-    """As Python's numbers, whole ones without a point: half the size of the file."""
-    return [int(number) if number.is_integer() else number for number in numbers.tolist()]

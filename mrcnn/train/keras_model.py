@@ -31,6 +31,8 @@ class KerasModel(keras.Model):
     `.weights.h5` or `.keras` go to Keras.
 
     description: config and class names, written into the file; `MaskRCNN` keeps it.
+    data: how the labels that it is trained on were read, for others to read theirs alike; it goes
+        into the file too.
     """
 
     def save_weights(self, filepath: str | os.PathLike, *args: Any, **kwargs: Any) -> None:
@@ -38,7 +40,10 @@ class KerasModel(keras.Model):
         if str(filepath).endswith((".weights.h5", ".weights.json")):
             kwargs.pop("save_format", None)
             return super().save_weights(filepath, *args, **kwargs)
-        outside_graphs(save_weights, self, filepath, getattr(self, "description", None))
+        description, data = getattr(self, "description", None), getattr(self, "data", None)
+        if data:
+            description = {**(description or {}), "data": dict(data)}
+        outside_graphs(save_weights, self, filepath, description)
 
     def load_weights(
         self,

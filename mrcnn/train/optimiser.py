@@ -7,15 +7,7 @@ import keras
 import numpy as np
 
 from mrcnn.config import Config
-
-_HEADS = r"(mrcnn\_.*)|(rpn\_.*)|(fpn\_.*)"
-LAYERS = {
-    "heads": _HEADS,
-    "3+": rf"(res3.*)|(bn3.*)|(res4.*)|(bn4.*)|(res5.*)|(bn5.*)|{_HEADS}",
-    "4+": rf"(res4.*)|(bn4.*)|(res5.*)|(bn5.*)|{_HEADS}",
-    "5+": rf"(res5.*)|(bn5.*)|{_HEADS}",
-    "all": ".*",
-}
+from mrcnn.weights.names import LAYER_PATTERNS as LAYERS
 
 
 def set_trainable(model: keras.Model, layer_regex: str) -> list[keras.layers.Layer]:

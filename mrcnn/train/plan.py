@@ -1,5 +1,6 @@
 """What `mrcnn train` is going to do: wishes, data and weights brought together and checked."""
 
+import difflib
 import os
 import re
 from dataclasses import dataclass, field
@@ -7,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from mrcnn.config import Config, explicit_names, hyper_parameter_names
-from mrcnn.data.check import check_dataset
+from mrcnn.data.check import DatasetError, check_dataset, check_for_training
+from mrcnn.data.classes import count_labels, disagreement, only_in, used_classes
 from mrcnn.data.coco_names import COCO_NAMES
 from mrcnn.data.dataset import Dataset
 from mrcnn.data.parts import open_part, with_classes
@@ -18,10 +20,13 @@ from mrcnn.errors import UsageError
 from mrcnn.progress import Progress, plain_warnings
 from mrcnn.train.checkpoints import find_last
 from mrcnn.train.choices import COMPACT, Circumstances, complete, of_weights
-from mrcnn.weights.download import weights_path
+from mrcnn.weights.download import locate, published_info
 from mrcnn.weights.inspection import WeightsInfo, inspect_weights
+from mrcnn.weights.names import LAYER_PATTERNS as PATTERNS
+from mrcnn.weights.names import layer_names
+from mrcnn.words import listed
 
-LAYERS = ("heads", "3+", "4+", "5+", "all")
+LAYERS = tuple(PATTERNS)
 SURVEY_SECONDS = 60  # beyond, an evenly spread sample of the pictures has to do
 _HEADS = ["mrcnn_class_logits", "mrcnn_bbox_fc", "mrcnn_bbox", "mrcnn_mask"]
 # Folders inside a data set; the name of the run is that of the whole.
@@ -36,6 +41,7 @@ class Start:
     path: Path | None = None  # None: random ones
     info: WeightsInfo | None = None
     resume: bool = False  # go on with the run that they are a checkpoint of
+    fetch: str | None = None  # what `mrcnn.weights.download` calls the file that isn't there yet
 
     @property
     def class_names(self) -> list[str]:
@@ -82,17 +88,27 @@ class Plan:
     config: Config
     start: Start
     exclude: list[str]  # layers of the weights that don't fit the classes
+    left_out: list[str]  # classes that are listed and have no instance
+    unseen: str  # classes that only the validation data have, in words
+    untrained: list[str]  # layers that stay random, since they are neither loaded nor trained
     epochs: int | None  # None: as many as the resumed run was given
     survey: Survey
     gpu: bool
 
+    def check_data(self) -> str:
+        """Check the data once more as training does, under the Config; what was found, in lines.
+
+        Raises DatasetError.
+        """
+        return "\n".join(check_for_training(self.train, self.val, self.config))
+
 
 def make_plan(wishes: Wishes) -> Plan:
-    """Read the data and the weights, and settle the Config.
+    """Read the data and the weights, and settle the Config; nothing is fetched.
 
     Raises what `mrcnn train` raises before it begins. Imports TensorFlow only to look for a GPU.
     """
-    _check_layers(wishes.layers)
+    check_layers(wishes.layers)
     config, fixed = wishes.config, wishes.fixed | explicit_names(wishes.config)
     wanted = [(wishes.data, "all"), (wishes.val, "all")]
     if not wishes.val:
@@ -102,10 +118,13 @@ def make_plan(wishes: Wishes) -> Plan:
         config.NAME = run_name(wishes.data)
     start = find_start(wishes.weights, wishes.logs, config)
 
-    names = list(dict.fromkeys([*train.class_names, *val.class_names]))
+    labels, val_labels = count_labels(train), count_labels(val)
+    if mistake := disagreement(labels, val_labels, wishes.class_name):
+        raise DatasetError(mistake)
+    every = list(dict.fromkeys([*train.class_names, *val.class_names]))
     told = start.class_names
+    names = _classes(every, used_classes([train, val]), start, config, fixed)
     same_classes = set(told) == set(names)
-    names = told if same_classes else names
     train, val = with_classes(train, names), with_classes(val, names)
 
     survey = read_through(train)
@@ -124,12 +143,21 @@ def make_plan(wishes: Wishes) -> Plan:
             random_weights=start.path is None,
         )
         epochs = complete(config, fixed, survey, circumstances, epochs)
+    _check_classes(config, names, start)
     config.validate("training")
     for what, dataset in (("The training data", train), ("The validation data", val)):
         check_dataset(dataset, config, limit=1).refuse_mistakes(what)
     _check_weights(config, start)
     exclude = _HEADS if told and not same_classes else []
-    return Plan(wishes, train, val, config, start, exclude, epochs, survey, gpu)
+    return Plan(
+        *(wishes, train, val, config, start, exclude),
+        left_out=[name for name in every if name not in names],
+        unseen=only_in(val_labels, labels),
+        untrained=_untrained(config, start, exclude, wishes.layers),
+        epochs=epochs,
+        survey=survey,
+        gpu=gpu,
+    )
 
 
 def run_name(data: str | os.PathLike) -> str:
@@ -153,13 +181,67 @@ def read_through(dataset: Dataset) -> Survey:
 # -- The config and the weights -------------------------------------------------------------
 
 
-def _check_layers(layers: str) -> None:
+def check_layers(layers: str, backbone: Any = None) -> None:
+    """Refuse --layers that is no regular expression, or matches no layer of the network.
+
+    backbone: the Config's; without it, or with one whose layers aren't known, any name may be one.
+    """
     try:
-        re.compile(LAYERS[0] if layers in LAYERS else layers)
+        pattern = re.compile(PATTERNS.get(layers, layers))
     except re.error as error:
         raise UsageError(
             f"--layers {layers} is none of {', '.join(LAYERS)}, and no regular expression: {error}."
         ) from None
+    known = layer_names(backbone) if isinstance(backbone, str) else None
+    if known is None or any(pattern.fullmatch(name) for name in known):
+        return
+    near = difflib.get_close_matches(layers, [*LAYERS, *known], n=1)
+    near = [f"{layers}.*"] if any(name.startswith(layers) for name in known) else near
+    hint = f"did you mean {near[0]}? It must be" if near else "it must be"
+    raise UsageError(
+        f"--layers {layers} matches no layer of the network: {hint} one of {', '.join(LAYERS)}, or "
+        "a regular expression that matches whole layer names."
+    )
+
+
+def _classes(
+    every: list[str], used: set[str] | None, start: Start, config: Config, fixed: set[str]
+) -> list[str]:
+    """The classes to train, "BG" first.
+
+    every: those that the data list. used: those that have instances, None where nobody knows.
+    """
+    told = start.class_names
+    if set(told) == set(every):
+        return told
+    names = [name for name in every if not used or name in ("BG", *used)]
+    if "NUM_CLASSES" in fixed and len(every) == config.NUM_CLASSES:  # they are all meant
+        names = every
+    known = set(told) == set(names) or (start.resume and set(names) <= set(told))
+    return told if known else names
+
+
+def _check_classes(config: Config, names: list[str], start: Start) -> None:
+    if start.resume and set(names) != set(start.class_names):
+        raise UsageError(
+            f"{start.path} is of a run on {listed(start.class_names[1:])}, and the data have "
+            f"{listed(names[1:])}. To begin a new run from its weights, give this path with "
+            "--weights, and another name with --set NAME=.."
+        )
+    if len(names) != config.NUM_CLASSES:
+        raise UsageError(
+            f"NUM_CLASSES is {config.NUM_CLASSES}, and the data have {len(names)} classes with the "
+            f"background ({listed(names)}): leave NUM_CLASSES out, it is counted."
+        )
+
+
+def _untrained(config: Config, start: Start, exclude: list[str], layers: str) -> list[str]:
+    """Names of the layers that would stay random. Raises UsageError as `check_layers` does."""
+    check_layers(layers, config.BACKBONE)
+    known = layer_names(config.BACKBONE) if isinstance(config.BACKBONE, str) else None
+    pattern = re.compile(PATTERNS.get(layers, layers))
+    loaded = start.info.layer_names - set(exclude) if start.info else set()
+    return [name for name in known or () if name not in loaded and not pattern.fullmatch(name)]
 
 
 def _take(config: Config, fixed: set[str], values: dict[str, Any]) -> None:
@@ -178,8 +260,9 @@ def _from_weights(start: Start) -> dict[str, Any]:
 def find_start(weights: str | None, logs: str | os.PathLike, config: Config) -> Start:
     """The weights that --weights means, looked into.
 
-    A checkpoint of a run of config.NAME under `logs` means to go on with that run.
-    Raises UsageError, WeightsError or DownloadError.
+    A checkpoint of a run of config.NAME under `logs` means to go on with that run. Of a published
+    file that must be fetched first, what it will hold is known.
+    Raises UsageError or WeightsError.
     """
     name = weights or ("coco" if has_gpu() else "nucleus")
     if name == "none":
@@ -187,9 +270,14 @@ def find_start(weights: str | None, logs: str | os.PathLike, config: Config) -> 
     if name == "imagenet" and "BACKBONE" not in explicit_names(config):
         config.BACKBONE = "resnet50"
     try:
-        path = Path(_last(logs, config) if name == "last" else weights_path(name, config.BACKBONE))
+        path, published = (
+            (_last(logs, config), None) if name == "last" else locate(name, config.BACKBONE)
+        )
     except ValueError as error:
         raise UsageError(f"--weights {name}: {error}") from error
+    path = Path(path)
+    if published and not path.exists():
+        return Start(name, path, published_info(published, path), fetch=published)
     info = inspect_weights(path)
     folder = re.fullmatch(re.escape(str(config.NAME).lower()) + r"\d{8}T\d{4}", path.parent.name)
     here = path.resolve().parent.parent == Path(logs).expanduser().resolve()

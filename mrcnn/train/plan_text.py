@@ -6,6 +6,7 @@ from mrcnn.config import Config
 from mrcnn.data.survey import badly_met
 from mrcnn.devices import nvidia_gpus
 from mrcnn.train.plan import Plan
+from mrcnn.weights.download import KNOWN_FILES
 from mrcnn.words import counted, listed
 
 _SHOWN = 10  # classes whose instances are counted on the screen
@@ -16,10 +17,11 @@ def lines(plan: Plan) -> list[str]:
     config, survey, wishes = plan.config, plan.survey, plan.wishes
     report = survey.report
     counts = {name: count for name, (count, _) in survey.per_class().items()}
-    common = sorted(counts, key=counts.get, reverse=True)
-    shown = [f"{name} {counts[name]:,}" for name in common[:_SHOWN] if counts[name]]
-    shown += [f"and {len(common) - _SHOWN} more classes"] if len(common) > _SHOWN else []
-    absent = [name for name in common if not counts[name]]
+    there = sorted(filter(counts.get, counts), key=counts.get, reverse=True)
+    shown = [f"{name} {counts[name]:,}" for name in there[:_SHOWN]]
+    more = len(there) - _SHOWN
+    shown += [f"and {more} more class{'es' if more > 1 else ''}"] if more > 0 else []
+    absent = [name for name in counts if not counts[name]]
     read = (
         ""
         if report.checked == report.total
@@ -29,7 +31,8 @@ def lines(plan: Plan) -> list[str]:
     rows = {
         "pictures": f"{plan.train.num_images:,} to train on, {plan.val.num_images:,} to validate",
         "instances": ", ".join(shown) + read,
-        "not labelled": f"{listed(absent)}: can't be learned" if absent else "",
+        "not labelled": _not_labelled(absent, plan.left_out),
+        "not in training": f"{plan.unseen}: can't be learned" if plan.unseen else "",
         "weights": _about_weights(plan),
         "network": f"{config.BACKBONE}, {_about_input(config)}, {config.BATCH_SIZE} at a time",
         "anchors": f"{', '.join(f'{scale:g}' for scale in config.RPN_ANCHOR_SCALES)} pixels; "
@@ -52,11 +55,32 @@ def lines(plan: Plan) -> list[str]:
 def _about_weights(plan: Plan) -> str:
     start = plan.start
     if start.info is None:
-        return "random"
+        return f"random{_untrained(plan)}"
     text = str(start.path) if start.name == "last" else start.name
     if start.resume:
         return f"{text}, going on with this run and its Config"
-    return f"{text}, new heads for these classes" if plan.exclude else text
+    if start.fetch:
+        known = KNOWN_FILES[start.fetch]
+        size = f"{known.size / 2**20:.0f} MB " if known.size else ""
+        text += f", fetched first: {size}from {known.url}, to be kept in {start.path.parent}"
+    text += ", new heads for these classes" if plan.exclude else ""
+    return text + _untrained(plan)
+
+
+def _untrained(plan: Plan) -> str:
+    """What would stay random, for a line about the weights."""
+    if not plan.untrained:
+        return ""
+    return (
+        f". NOTE: {counted(len(plan.untrained), 'layer')} would stay random, being neither in the "
+        f"weights nor among the layers that train: {listed(plan.untrained, 4)}. --layers all "
+        "trains them"
+    )
+
+
+def _not_labelled(absent: list[str], left_out: list[str]) -> str:
+    told = [f"{listed(absent)}: can't be learned"] if absent else []
+    return "; ".join([*told, *([f"{listed(left_out)}: left out"] if left_out else [])])
 
 
 def _about_input(config: Config) -> str:

@@ -14,6 +14,16 @@ WEIGHT_ORDER = ("kernel", "bias", "gamma", "beta", "moving_mean", "moving_varian
 # tutorial lists it, so it stays in what we tell people to write.
 CLASS_DEPENDENT = ("mrcnn_class_logits", "mrcnn_bbox_fc", "mrcnn_bbox", "mrcnn_mask")
 
+_HEADS = r"(mrcnn\_.*)|(rpn\_.*)|(fpn\_.*)"
+# Layers that train together, by the words for them.
+LAYER_PATTERNS = {
+    "heads": _HEADS,
+    "3+": rf"(res3.*)|(bn3.*)|(res4.*)|(bn4.*)|(res5.*)|(bn5.*)|{_HEADS}",
+    "4+": rf"(res4.*)|(bn4.*)|(res5.*)|(bn5.*)|{_HEADS}",
+    "5+": rf"(res5.*)|(bn5.*)|{_HEADS}",
+    "all": ".*",
+}
+
 # The attribute in which this package keeps the config and the class names, as pieces of JSON.
 DESCRIPTION = "mrcnn_description"
 

@@ -2,8 +2,11 @@
 
 import json
 import os
+import shutil
 from dataclasses import replace
 from pathlib import Path
+from urllib.parse import urljoin, urlsplit
+from urllib.request import url2pathname
 
 import numpy as np
 import pytest
@@ -128,13 +131,108 @@ def test_via_has_what_its_annotator_asks_for(items, tmp_path):
     dropdown = project["_via_attributes"]["region"]["class"]
     assert dropdown["type"] == "dropdown" and list(dropdown["options"]) == NAMES[1:]
     size = os.path.getsize(tmp_path / "photos/a.png")
-    entry = project["_via_img_metadata"][f"photos/a.png{size}"]
-    assert entry["size"] == size and entry["filename"] == "photos/a.png"
+    entry = project["_via_img_metadata"][f"a.png{size}"]
+    assert entry["size"] == size and entry["filename"] == "a.png"
     assert entry["regions"][1]["region_attributes"] == {
         "class": NAMES[items[0].class_ids[1]],
         "score": str(round(items[0].scores[1], 6)),
     }
-    assert project["_via_img_metadata"]["photos/c.png-1"]["size"] == -1  # there is no such file
+    assert project["_via_img_metadata"]["c.png-1"]["size"] == -1  # there is no such file
+
+
+def shown_by_via(file, page="file:///opt/via/via.html"):
+    """{file name: where VIA 2.0.10 takes the picture from} when it opens a project.
+
+    Its page is elsewhere. A project that has a default_filepath gets its pictures from that and
+    the file name in one, resolved like any picture of a page.
+    """
+    project = json.loads(file.read_text())
+    settings = project["_via_settings"]
+    assert set(settings) <= {"ui", "core", "project", "shape"}  # others break VIA
+    base = settings["core"]["default_filepath"]
+    names = [entry["filename"] for entry in project["_via_img_metadata"].values()]
+    addresses = {name: urljoin(page, (base + name).replace("#", "%23", 1)) for name in names}
+    return {name: Path(url2pathname(urlsplit(url).path)) for name, url in addresses.items()}
+
+
+def test_via_finds_the_pictures_whatever_folder_the_project_is_in(items, tmp_path):
+    write_via(tmp_path / "found" / "via.json", [_at(items[0], "../photos/a.png")], NAMES)
+    places = shown_by_via(tmp_path / "found" / "via.json")
+    # The bare name: that of a file which somebody adds by hand.
+    assert places == {"a.png": tmp_path / "photos" / "a.png"}
+    (tmp_path / "more #1 ö").mkdir()
+    shutil.copy(tmp_path / "photos/a.png", tmp_path / "more #1 ö/c.png")
+    both = [_at(items[0], "photos/a.png"), _at(items[0], "more #1 ö/c.png")]
+    write_via(tmp_path / "via.json", both, NAMES)
+    places = shown_by_via(tmp_path / "via.json")
+    assert places["photos/a.png"] == tmp_path / "photos" / "a.png"
+    names = [info["path"] for info in formats.open(tmp_path / "via.json").image_info]
+    assert [Path(name).name for name in names] == ["a.png", "c.png"]
+    write_via(tmp_path / "one.json", [_at(items[0], "more #1 ö/c.png")], NAMES)
+    assert shown_by_via(tmp_path / "one.json") == {"c.png": tmp_path / "more #1 ö" / "c.png"}
+
+
+def test_a_via_project_is_read_after_all_of_it_has_moved(items, tmp_path):
+    old = tmp_path / "old"
+    (old / "pictures").mkdir(parents=True)
+    shutil.copy(tmp_path / "photos/a.png", old / "pictures/a.png")
+    write_via(old / "found" / "via.json", [_at(items[0], "../pictures/a.png")], NAMES)
+    old.rename(tmp_path / "new")
+    dataset = formats.open(tmp_path / "new" / "found" / "via.json")
+    assert Path(dataset.image_info[0]["path"]) == tmp_path / "new" / "pictures" / "a.png"
+    # Or the project alone, to where VIA's downloads go.
+    shutil.move(tmp_path / "new" / "found" / "via.json", tmp_path / "via.json")
+    (tmp_path / "new").rename(old)
+    assert Path(formats.open(tmp_path / "via.json").image_info[0]["path"]).is_file()
+
+
+def _at(item, file_name):
+    return replace(item, file_name=file_name)
+
+
+# -- Predictions that nobody has changed ------------------------------------------------------
+
+
+def _via_saves(content):
+    return json.loads(json.dumps(content))  # as it is
+
+
+def _labelme_saves(content):
+    for shape in content["shapes"]:
+        shape["points"] = [[float(x), float(y)] for x, y in shape["points"]]
+        shape |= {"mask": None}
+    return content | {"imageData": None, "version": "5.6.0"}
+
+
+@pytest.mark.parametrize("format", ["coco", "via", "labelme"])
+def test_predictions_are_marked_until_somebody_changes_them(format, items, tmp_path):
+    predicted, said = items[0], replace(items[1], scores=None)
+    write = {"coco": write_coco, "via": write_via, "labelme": write_labelme}[format]
+    place = tmp_path if format == "labelme" else tmp_path / "labels.json"
+    write(place, [predicted, said], NAMES)
+    file = tmp_path / "a.json" if format == "labelme" else place
+
+    def unchanged():
+        dataset = formats.open(place, format)
+        told = any("predictions that nobody has changed" in note for note in dataset.notes)
+        marked = [bool(info.get("predicted")) for info in dataset.image_info]
+        assert told == any(marked)
+        return marked
+
+    assert unchanged() == [True, False]
+    content = json.loads(file.read_text())
+    saved = {"via": _via_saves, "labelme": _labelme_saves}.get(format, _via_saves)(content)
+    file.write_text(json.dumps(saved))
+    assert unchanged() == [True, False]
+    if format == "coco":
+        del saved["annotations"][0]
+    elif format == "via":
+        entry = next(iter(saved["_via_img_metadata"].values()))
+        entry["regions"][0]["shape_attributes"]["all_points_x"][0] += 1
+    else:
+        saved["shapes"][0]["label"] = "dust"
+    file.write_text(json.dumps(saved))
+    assert unchanged() == [False, False]
 
 
 def test_labelme_files_have_names_of_their_own(items, tmp_path):

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from pycocotools import mask as coco_mask
 
+from mrcnn.data.formats import marks
 from mrcnn.data.formats.files import find_folder, natural_name, read_json
 from mrcnn.data.formats.labelled import LabelledDataset, usable_size
 from mrcnn.data.formats.notes import Dropped, FormatError, Notes, shortened
@@ -31,6 +32,11 @@ class CocoFiles(LabelledDataset):
     annotations: dicts of id, category_id, iscrowd, class_id, bbox and area if there are, and
     segmentation: a list of float64 arrays [x1, y1, x2, y2, ..], or an RLE.
     """
+
+    def listed_class_ids(self, image_id: int) -> np.ndarray:
+        """Class ids of the annotations; negative for crowds."""
+        rows = self.image_info[image_id]["annotations"]
+        return np.array([(-1 if r["iscrowd"] else 1) * r["class_id"] for r in rows], np.int32)
 
     def decode(self, image_id: int, size: Size) -> Iterator[tuple[int, Region]]:
         """(class id, region) of each instance; negative for crowds."""
@@ -63,6 +69,7 @@ def read(part: Part, request: Request) -> CocoFiles:
         class_ids = _add_classes(dataset, file, content, request, notes)
         images = _images(file, content["images"], notes)
         _add_annotations(images, content["annotations"], class_ids, notes)
+        _mark_predictions(images, content)
         if request.class_ids:
             images = {key: image for key, image in images.items() if image["annotations"]}
         names = [image["file_name"] for image in images.values()]
@@ -220,6 +227,24 @@ def _add_annotations(
             notes.count(f"Annotations dropped: they {reason}", place_name)
             continue
         image["annotations"].append(annotation)
+
+
+def _mark_predictions(images: Ids, content: dict[str, list]) -> None:
+    """Mark the pictures whose annotations are predictions that nobody has changed."""
+    told = {
+        key: row[marks.MARK]
+        for row in content["images"]
+        if isinstance(row, dict) and marks.MARK in row and (key := _key(row.get("id"))) in images
+    }
+    if not told:
+        return
+    rows: dict[str, list[dict]] = {key: [] for key in told}
+    for row in content["annotations"]:
+        if isinstance(row, dict) and (key := _key(row.get("image_id"))) in rows:
+            rows[key].append(row)
+    for key, mark in told.items():
+        if marks.is_unchanged(mark, marks.coco_regions(rows[key])):
+            images[key][marks.MARK] = True
 
 
 # -- One annotation ---------------------------------------------------------------------------

@@ -46,6 +46,10 @@ class MaskFolders(LabelledDataset):
         except PictureError as error:
             raise FormatError(f"The mask {error}") from None
 
+    def listed_class_ids(self, image_id: int) -> np.ndarray:
+        """1 for each file."""
+        return np.ones(len(self._files(image_id)), np.int32)
+
     def decode(self, image_id: int, size: Size) -> Iterator[tuple[int, Region]]:
         """(1, region) of each file."""
         for file in self._files(image_id):
@@ -127,6 +131,10 @@ class IndexedMasks(LabelledDataset):
             return stored_size(self.image_info[image_id]["annotations"]["instances"])[:2]
         except PictureError as error:
             raise FormatError(f"The mask {error}") from None
+
+    def listed_class_ids(self, image_id: int) -> np.ndarray | None:
+        """One of the only class; None where there are files of classes."""
+        return np.ones(1, np.int32) if self.values is None else None
 
     def decode(self, image_id: int, size: Size) -> Iterator[tuple[int, Region]]:
         """(class id, region) of each value in the picture's mask file."""

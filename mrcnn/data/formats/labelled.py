@@ -68,6 +68,14 @@ class LabelledDataset(Dataset, ABC):
         A region is a box inside the picture, which need not be tight, and the mask in it.
         """
 
+    @abstractmethod
+    def listed_class_ids(self, image_id: int) -> np.ndarray | None:
+        """Class ids of a picture's instances as its files list them, int32 [instances].
+
+        A crowd's is negative. None where only the masks tell; of the only class of such a set
+        there is one, whatever the masks hold.
+        """
+
     def stated_size(self, image_id: int) -> Size | None:
         """The size that the labels are made for, if the files say it."""
         info = self.image_info[image_id]
@@ -190,6 +198,11 @@ class LabelledDataset(Dataset, ABC):
 
 class DrawnDataset(LabelledDataset):
     """A set whose annotations are lists of `Instance`, drawn as shapes."""
+
+    def listed_class_ids(self, image_id: int) -> np.ndarray:
+        """Class ids of the instances, none of which is a crowd."""
+        instances = self.image_info[image_id]["annotations"]
+        return np.array([class_id for class_id, _ in instances], np.int32)
 
     def decode(self, image_id: int, size: Size) -> Iterator[tuple[int, Region]]:
         """(class id, region) of each instance."""

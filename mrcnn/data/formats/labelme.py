@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from mrcnn.data.formats import shapes
+from mrcnn.data.formats import marks, shapes
 from mrcnn.data.formats.files import missing_pictures, natural_name, read_json
 from mrcnn.data.formats.labelled import DrawnDataset, keep_visible, usable_size
 from mrcnn.data.formats.notes import Dropped, FormatError, Notes
@@ -64,7 +64,9 @@ def _row(file: Path, request: Request, notes: Notes) -> Row | None:
     instances = keep_visible(instances, size, notes, file.name)
     name = content.get("imagePath")
     name = file.name if path is None or not isinstance(name, str) else os.path.basename(path)
-    return Row(name, path, *(size or (None, None)), instances, embedded)
+    regions = marks.labelme_regions(content["shapes"])
+    predicted = marks.is_unchanged(content.get(marks.MARK), regions)
+    return Row(name, path, *(size or (None, None)), instances, embedded, predicted)
 
 
 def _picture(file: Path, name: Any, request: Request) -> str | None:

@@ -7,6 +7,7 @@ from typing import Any
 
 from mrcnn.data.formats.files import Folders
 from mrcnn.data.formats.labelled import DrawnDataset, LabelledDataset
+from mrcnn.data.formats.marks import MARK, UNCHANGED
 from mrcnn.data.formats.notes import FormatError, Notes, shortened
 from mrcnn.data.formats.shapes import Instance
 from mrcnn.words import printable
@@ -56,6 +57,7 @@ class Row:
     width: int | None
     instances: list[Instance]
     embedded: str | None = None
+    predicted: bool = False  # by `mrcnn detect`, and nobody has changed it
 
 
 def number_classes(
@@ -117,14 +119,17 @@ def add_drawn(
             width=row.width,
             annotations=kept,
             **({"embedded": row.embedded} if row.embedded else {}),
+            **({MARK: True} if row.predicted else {}),
         )
     return finished(dataset, notes)
 
 
 def finished(dataset: LabelledDataset, notes: Notes) -> LabelledDataset:
-    """Prepare a dataset, and note ids that several pictures share."""
+    """Prepare a dataset, and note ids that several pictures share, and mere predictions."""
     seen: set[Any] = set()
     for info in dataset.image_info:
+        if info.get(MARK):
+            notes.count(UNCHANGED, info["path"] or info["id"])
         if info["id"] in seen:
             notes.count("Pictures listed more than once", info["id"])
         seen.add(info["id"])

@@ -8,8 +8,10 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
-from mrcnn.data.formats import shapes
+from mrcnn.data.formats import marks, shapes
 from mrcnn.data.formats.files import find_folder, natural_name, read_json, stored_size
 from mrcnn.data.formats.labelled import DrawnDataset, keep_visible
 from mrcnn.data.formats.notes import Dropped, FormatError, Notes
@@ -30,7 +32,8 @@ def labels(part: Part, request: Request) -> set[str]:
     """The class names that occur."""
     found = set()
     for file in part.files:
-        regions = [region for _, _, regions in _entries(file, Notes()) for region in regions]
+        entries = _entries(file, read_json(file), Notes())
+        regions = [region for _, _, regions, _ in entries for region in regions]
         attribute = _class_attribute(regions)
         for region in regions:
             try:
@@ -41,16 +44,18 @@ def labels(part: Part, request: Request) -> set[str]:
 
 
 def _rows(file: Path, request: Request, notes: Notes) -> Iterator[Row]:
-    entries = list(_entries(file, notes))
-    attribute = _class_attribute([region for _, _, regions in entries for region in regions])
+    content = read_json(file)
+    entries = list(_entries(file, content, notes))
+    attribute = _class_attribute([region for _, _, regions, _ in entries for region in regions])
     if attribute is not None:
         notes.say(f"The class of a region is its attribute {attribute!r}.")
-    elif any(regions for _, _, regions in entries):
+    elif any(regions for _, _, regions, _ in entries):
         notes.say(f"Regions have no attribute, so that all are of one class, {request.class_name}.")
-    names = [name for name, _, _ in entries]
+    names = [name for name, _, _, _ in entries]
     near = [file.parent, file.parent / "images", file.parent.parent / "images"]
+    near = [*_said_folders(file, content), *near]
     paths = find_folder(request.folders, names, [request.images] if request.images else near, file)
-    for name, shown, regions in entries:
+    for name, shown, regions, predicted in entries:
         try:
             height, width, orientation = stored_size(paths[name])
         except PictureError:
@@ -67,12 +72,24 @@ def _rows(file: Path, request: Request, notes: Notes) -> Iterator[Row]:
                 continue
             instances.append(shapes.Instance(label, (shape,)))
         instances = keep_visible(instances, size, notes, shown)
-        yield Row(shown, paths[name], *(size or (None, None)), instances)
+        size = size or (None, None)
+        yield Row(shown, paths[name], *size, instances, predicted=predicted)
 
 
-def _entries(file: Path, notes: Notes) -> Iterator[tuple[str, str, list[Any]]]:
-    """(relative path, name as in the file, regions) of each picture."""
-    content = read_json(file)
+def _said_folders(file: Path, content: Any) -> Iterator[Path]:
+    """Where a project file says that its pictures lie."""
+    settings = content.get("_via_settings") if isinstance(content, dict) else None
+    for group, key in (("project", "pictures"), ("core", "default_filepath")):
+        values = settings.get(group) if isinstance(settings, dict) else None
+        said = values.get(key) if isinstance(values, dict) else None
+        if isinstance(said, str) and said.startswith("file:"):
+            said = url2pathname(urlsplit(said).path)
+        if isinstance(said, str) and said and "\0" not in said and len(said) < 4096:
+            yield file.parent / said
+
+
+def _entries(file: Path, content: Any, notes: Notes) -> Iterator[tuple[str, str, list[Any], bool]]:
+    """(relative path, name as in the file, regions, whether predicted) of each picture."""
     if isinstance(content, dict) and "_via_img_metadata" in content:
         content = content["_via_img_metadata"]
     if not isinstance(content, dict):
@@ -93,7 +110,10 @@ def _entries(file: Path, notes: Notes) -> Iterator[tuple[str, str, list[Any]]]:
         if not isinstance(regions, list):
             notes.count("Pictures left out: their regions are neither a list nor a dict", key)
             continue
-        yield name, str(entry["filename"]), regions
+        attributes = entry.get("file_attributes")
+        mark = attributes.get(marks.MARK) if isinstance(attributes, dict) else None
+        predicted = marks.is_unchanged(mark, marks.via_regions(regions))
+        yield name, str(entry["filename"]), regions, predicted
 
 
 def _class_attribute(regions: list[Any]) -> str | None:

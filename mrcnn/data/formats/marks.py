@@ -1,0 +1,57 @@
+"""Predictions that nobody has changed since they were written: told from labels by a mark.
+
+`mrcnn detect --labels` writes with each picture a checksum of what it found there. Where the
+regions still give it, no hand was on them; a tool that drops the mark has saved them itself.
+"""
+
+import json
+import zlib
+from typing import Any
+
+MARK = "predicted"  # VIA: a file attribute; COCO: of an image; LabelMe: beside the shapes
+UNCHANGED = "Pictures whose labels are predictions that nobody has changed"
+
+
+def checksum(regions: list[Any]) -> str:
+    """What stands under the mark for a picture's regions, given as plain values of JSON."""
+    return f"{zlib.crc32(json.dumps(_steady(regions), sort_keys=True).encode()):08x}"
+
+
+def is_unchanged(mark: Any, regions: list[Any]) -> bool:
+    """Whether a picture's regions are as they were predicted. mark: what the file has for it."""
+    if not isinstance(mark, str) or not mark:
+        return False
+    try:
+        return mark == checksum(regions)
+    except (TypeError, ValueError, RecursionError):
+        return False
+
+
+def via_regions(regions: list[Any]) -> list[Any]:
+    """What of VIA's regions counts: shapes and classes."""
+    rows = [region if isinstance(region, dict) else {} for region in regions]
+    attributes = [row.get("region_attributes") for row in rows]
+    names = [a.get("class") if isinstance(a, dict) else None for a in attributes]
+    return [[row.get("shape_attributes"), name] for row, name in zip(rows, names)]
+
+
+def coco_regions(annotations: list[Any]) -> list[Any]:
+    """What of COCO's annotations of a picture counts: classes and outlines."""
+    return [[row.get("category_id"), row.get("segmentation")] for row in annotations]
+
+
+def labelme_regions(shapes: list[Any]) -> list[Any]:
+    """What of LabelMe's shapes counts: labels and points."""
+    rows = [shape if isinstance(shape, dict) else {} for shape in shapes]
+    return [[row.get("label"), row.get("shape_type"), row.get("points")] for row in rows]
+
+
+def _steady(value: Any) -> Any:
+    """The same for a number whether a tool writes 12 or 12.0, and whatever its last digits."""
+    if isinstance(value, dict):
+        return {str(key): _steady(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_steady(item) for item in value]
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return round(float(value), 2)
+    return value
