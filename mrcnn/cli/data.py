@@ -106,8 +106,8 @@ def check(args: argparse.Namespace) -> int:
     found = 0
     labels: dict[str, Counter[str]] = {}  # of each part
     for part, dataset in _parts(args):
-        name = args.data if part == WHOLE else f"{args.data}, {part}"
         labels[part] = count_labels(dataset)
+        name = args.data if part == WHOLE else f"{args.data}, {part}"
         print(f"{name}: {counted(dataset.num_images, 'picture')} ({dataset.format})")
         if count_classes:
             config.NUM_CLASSES = dataset.num_classes
@@ -120,13 +120,12 @@ def check(args: argparse.Namespace) -> int:
         print("\n".join(f"  {line}" for line in describe(survey, config, given)))
         print(f"  {survey.report}".replace("\n", "\n  "))
         found += len(survey.report.mistakes)
-    return MISTAKES_FOUND if found else 0
     for mistake in _disagreements(labels, args.class_name):
         print(f"  - {mistake}")
         found += 1
+    return MISTAKES_FOUND if found else 0
 
 
-def describe(survey: Survey, config: Config, given: bool) -> list[str]:
 def _disagreements(labels: Mapping[str, Counter[str]], class_name: str) -> Iterator[str]:
     """What parts for training and for validation don't agree about."""
     train, val = (
@@ -139,6 +138,7 @@ def _disagreements(labels: Mapping[str, Counter[str]], class_name: str) -> Itera
                 yield mistake
 
 
+def describe(survey: Survey, config: Config, given: bool) -> list[str]:
     """The numbers of a survey as lines. given: the user gave the config to compare with."""
     if not len(survey.sizes):
         return []

@@ -77,10 +77,10 @@ def with_classes(
     if names == _UNNAMED and len(class_names) == 2:
         names = list(class_names)
     unknown = [name for name in names if name not in class_names]
-    if unknown:
     used = used_classes([dataset], crowds=True) if unknown else None
     if used is not None:  # one that is only listed is no loss
         unknown = [name for name in unknown if name in used]
+    if unknown:
         raise UsageError(
             f"{dataset.root} has classes that are not expected here: {', '.join(unknown)}. "
             f"Expected are {', '.join(class_names[1:])}."
