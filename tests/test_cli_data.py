@@ -200,7 +200,7 @@ def test_show_draws_a_sheet(tmp_path, capsys):
     write_nuclei(tmp_path / "cells", 5)
     out = tmp_path / "new" / "sheet.png"
     assert run("data", "show", tmp_path / "cells", "--out", out, "--count", "4") == 0
-    assert "4 of 5 pictures drawn" in capsys.readouterr().out
+    assert "4 of 5 pictures drawn (3 of train, 1 of val): " in capsys.readouterr().out
     with Image.open(out) as sheet:
         assert sheet.width == 2000
     assert run("data", "show", tmp_path / "cells", "--out", tmp_path) == 2

@@ -25,7 +25,7 @@ from mrcnn.data.classes import count_labels, disagreement
 from mrcnn.data.dataset import Dataset
 from mrcnn.data.inputs import load_mask
 from mrcnn.data.joining import WHOLE, each_part
-from mrcnn.data.parts import is_called
+from mrcnn.data.parts import is_called, kept_for_validation
 from mrcnn.data.pictures import write_png
 from mrcnn.data.survey import Survey, badly_met, suggest_scales, take_survey
 from mrcnn.drawing.sheet import Tile, contact_sheet
@@ -193,22 +193,43 @@ def show(args: argparse.Namespace) -> None:
         raise UsageError(f"--out {out} is a folder: give the name of a PNG file.")
     if out.suffix.lower() != ".png":
         raise UsageError(f"--out {out}: the sheet is a PNG picture; let its name end in .png.")
-    pairs = [(dataset, int(i)) for _, dataset in _parts(args) for i in dataset.image_ids]
+    pictures = _pictures(args)
     rng = np.random.default_rng(args.seed)
-    chosen = sorted(rng.choice(len(pairs), min(args.count, len(pairs)), replace=False))
-    progress = Progress(len(chosen))
+    chosen = sorted(rng.choice(len(pictures), min(args.count, len(pictures)), replace=False))
+    drawn = [pictures[i] for i in chosen]
+    progress = Progress(len(drawn))
     with plain_warnings(progress):
-        tiles = _tiles([pairs[i] for i in chosen], progress)
         # Parts may differ in their classes, so each tile brings its own names.
-        sheet = contact_sheet(tiles, len(chosen))
+        sheet = contact_sheet(_tiles(drawn, progress), len(drawn))
     progress.close()
     out.parent.mkdir(parents=True, exist_ok=True)
     write_png(out, sheet)
-    print(f"{len(chosen)} of {counted(len(pairs), 'picture')} drawn: {out} (--seed draws others)")
+    parts = Counter(part for part, _, _ in drawn)
+    of_parts = ", ".join(f"{count} of {part}" for part, count in parts.items())
+    print(
+        f"{len(drawn)} of {counted(len(pictures), 'picture')} drawn ({of_parts}): {out} "
+        "(--seed draws others)"
+    )
 
 
-def _tiles(pairs: list[tuple[Dataset, int]], progress: Progress) -> Iterator[Tile]:
-    for dataset, image_id in pairs:
+def _pictures(args: argparse.Namespace) -> list[tuple[str, Dataset, int]]:
+    """(part, dataset, image id) of all pictures, part by part, as training takes them apart."""
+    found = [(part, dataset, int(i)) for part, dataset in _parts(args) for i in dataset.image_ids]
+    names = {part for part, _, _ in found}
+    if args.subset or args.added or any(is_called(name, "val") for name in names):
+        return found
+    for part, dataset in {part: dataset for part, dataset, _ in found}.items():
+        if dataset.num_images > 1 and (part == WHOLE or is_called(part, "train")):
+            kept = kept_for_validation(dataset)
+            found = [
+                (("val" if i in kept else "train") if whole == part else whole, d, i)
+                for whole, d, i in found
+            ]
+    return sorted(found, key=lambda picture: picture[0])
+
+
+def _tiles(pictures: list[tuple[str, Dataset, int]], progress: Progress) -> Iterator[Tile]:
+    for part, dataset, image_id in pictures:
         image = dataset.load_image(image_id)
         masks, class_ids = load_mask(dataset, image_id, image.shape)
         names = dataset.class_names
@@ -217,5 +238,5 @@ def _tiles(pairs: list[tuple[Dataset, int]], progress: Progress) -> Iterator[Til
         name = Path(dataset.image_info[image_id]["path"] or str(image_id)).name
         if len(name) > 30:  # the ends tell such names apart
             name = f"{name[:10]}..{name[-18:]}"
-        yield Tile(image, masks, class_ids, names, f"{name}: {told}")
+        yield Tile(image, masks, class_ids, names, f"{part}, {name}: {told}")
         progress.advance()

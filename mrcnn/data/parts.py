@@ -12,6 +12,7 @@ from pathlib import Path
 
 from mrcnn.data import formats
 from mrcnn.data.classes import used_classes
+from mrcnn.data.dataset import Dataset
 from mrcnn.data.view import View
 from mrcnn.errors import UsageError
 from mrcnn.whole import no_file
@@ -106,19 +107,27 @@ def is_called(part: str, which: str) -> bool:
     return part.lower().rstrip("0123456789_-") in _CALLED[which]
 
 
-def _split(whole: formats.LabelledDataset, subset: str) -> View:
+def kept_for_validation(whole: Dataset) -> set[int]:
+    """Image ids of the pictures that a set without a part for validation keeps for it.
+
+    By a hash of its name, so that a picture stays where it is when others are added.
+    """
     ids = [info["id"] for info in whole.image_info]
-    if len(ids) < 2:
+    ranked = sorted(range(len(ids)), key=lambda i: hashlib.sha256(str(ids[i]).encode()).digest())
+    return set(ranked[: max(1, round(VALIDATION_SHARE * len(ids)))])
+
+
+def _split(whole: formats.LabelledDataset, subset: str) -> View:
+    number = len(whole.image_info)
+    if number < 2:
         raise UsageError(
-            f"{whole.root} has {counted(len(ids), 'labelled picture')}: training needs at least "
+            f"{whole.root} has {counted(number, 'labelled picture')}: training needs at least "
             "two, one of them for validation."
         )
-    # By a hash of its name, so that a picture stays where it is when others are added.
-    ranked = sorted(range(len(ids)), key=lambda i: hashlib.sha256(str(ids[i]).encode()).digest())
-    count = max(1, round(VALIDATION_SHARE * len(ids)))
+    kept = kept_for_validation(whole)
     note = (
-        f"{whole.root} has no part for validation: it takes {count} of its {len(ids)} pictures, "
-        f"always the same, and training the other {len(ids) - count}."
+        f"{whole.root} has no part for validation: it takes {len(kept)} of its {number} pictures, "
+        f"always the same, and training the other {number - len(kept)}."
     )
-    chosen = sorted(ranked[:count] if subset == "val" else ranked[count:])
+    chosen = [i for i in range(number) if (i in kept) == (subset == "val")]
     return View([(whole, i) for i in chosen], whole, whole.class_names, notes=[note])
