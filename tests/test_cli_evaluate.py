@@ -2,10 +2,13 @@
 
 import gzip
 import json
+import shutil
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 from PIL import Image
@@ -14,6 +17,8 @@ from mrcnn.cli import evaluate, main
 from mrcnn.detect.results import ResultsWriter, coco_results
 from mrcnn.errors import UsageError
 from mrcnn.evaluate.classes import match_names
+from mrcnn.weights.download import weights_path
+from mrcnn.weights.files import open_weights
 
 GOLDEN = Path(__file__).parent / "golden" / "coco_eval"
 BOXES = {"a": [(2, 3, 30, 40), (50, 50, 90, 80)], "b": [(10, 10, 60, 60)], "c": [(5, 5, 95, 95)]}
@@ -248,3 +253,93 @@ def test_results_need_no_tensorflow(coco, tmp_path):
         timeout=120,
     )
     assert done.stderr.strip() == "" and "AP50" in done.stdout
+
+
+# -- As in the training -----------------------------------------------------------------------
+
+
+def via_set(folder, labels) -> Path:
+    """VIA's file of the pictures; labels: the class of each one's regions, None for none."""
+    folder.mkdir()
+    content = {}
+    for value, ((name, boxes), label) in enumerate(zip(BOXES.items(), labels), start=1):
+        image = Image.fromarray(np.full((100, 100, 3), value, np.uint8))
+        image.save(folder / f"{name}.png")
+        shapes = [
+            {"name": "rect", "x": x1, "y": y1, "width": x2 - x1 - 1, "height": y2 - y1 - 1}
+            for y1, x1, y2, x2 in boxes
+        ]
+        attributes = {"class": label} if label else {}
+        regions = [{"shape_attributes": s, "region_attributes": attributes} for s in shapes]
+        content[name] = {"filename": f"{name}.png", "size": 1, "regions": regions}
+        content[name]["file_attributes"] = {}
+    (folder / "via.json").write_text(json.dumps(content))
+    return folder
+
+
+def weights_that_say(path, names, **data) -> Path:
+    """The nucleus network with other class names, and what it says of its training's labels."""
+    with open_weights(weights_path("nucleus")) as file:
+        told = {**file.description, "class_names": ["BG", *names]}
+    if data:
+        told["data"] = data
+    shutil.copy(weights_path("nucleus"), path)
+    with h5py.File(path, "r+") as file:
+        for name in [name for name in file.attrs if name.startswith("mrcnn_description")]:
+            del file.attrs[name]
+        file.attrs["mrcnn_description"] = np.array([json.dumps(told).encode()])
+    return path
+
+
+def test_labels_are_read_as_in_the_training(oracle, tmp_path, capsys):
+    data, out = via_set(tmp_path / "bugs", [None] * 3), tmp_path / "out"
+    weights = weights_that_say(tmp_path / "w.h5", ["beetle"], format="via", class_name="beetle")
+    assert run(data, "--weights", weights, "--out", out) == 0
+    told = capsys.readouterr().out
+    assert "What the files don't name is beetle, as in the training" in told
+    assert "Read as via, as in the training" in told
+    assert numbers(out)["masks"]["AP"] == pytest.approx(1)
+    # Data of another format are read as what they are, and who says otherwise is obeyed.
+    other = tmp_path / "w2.h5"
+    weights_that_say(other, ["beetle"], format="masks", class_name="beetle")
+    assert run(data, "--weights", other, "--out", out, "--class-name", "bug") == 0
+    told = capsys.readouterr().out
+    assert "as in the training" not in told and "the data one, bug: taken as one" in told
+    # What else may stand there is no reason to stumble.
+    for odd in ({"format": 7, "class_name": None}, {"format": "../x"}, {"class_name": ["a"]}):
+        assert run(data, "--weights", weights_that_say(other, ["beetle"], **odd), "--out", out) == 0
+
+
+def test_labels_that_the_weights_mostly_dont_know_are_refused(oracle, tmp_path, capsys):
+    weights = weights_that_say(tmp_path / "w.h5", ["beetle"])
+    out = tmp_path / "out"
+    mixed = via_set(tmp_path / "mixed", ["beetle", "ant", "ant"])  # 2 labels of 4 are known
+    assert run(mixed, "--weights", weights, "--out", out) == 0
+    assert "not known to the weights, so that its AP is 0: ant" in capsys.readouterr().out
+    most = via_set(tmp_path / "most", ["ant", "wasp", "beetle"])
+    assert run(most, "--weights", weights, "--out", tmp_path / "none") == 2
+    told = capsys.readouterr().err
+    assert "most labels, 3 of 4, are of classes that the weights don't know: ant, wasp" in told
+    assert "with --classes" in told and not (tmp_path / "none").exists()
+
+
+def test_labels_without_names_are_refused_with_their_cure(oracle, tmp_path, capsys):
+    weights = weights_that_say(tmp_path / "w.h5", ["beetle"])
+    data = tmp_path / "set"
+    data.mkdir()
+    via_set(data / "train", ["beetle"] * 3)
+    via_set(data / "val", [None] * 3)
+    assert run(data, "--weights", weights, "--out", tmp_path / "out") == 2
+    told = capsys.readouterr().err
+    assert "3 of 3" in told or "4 of 4" in told
+    assert "If object stands for it, add --class-name beetle." in told
+    out = tmp_path / "out"
+    assert run(data, "--weights", weights, "--out", out, "--class-name", "beetle") == 0
+    assert numbers(out)["masks"]["AP"] == pytest.approx(1)
+
+
+def test_classes_that_are_only_listed_are_no_classes_to_find():
+    labels = Counter({"cell": 5})
+    ours = {1: "cell", 2: "phantom"}
+    classes, notes = match_names({1: "cell"}, ours, "weights", labels=labels)
+    assert classes == {1: 1} and notes == []

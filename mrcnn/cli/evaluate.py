@@ -28,6 +28,7 @@ from mrcnn.cli.weights import find_weights
 from mrcnn.config import Config
 from mrcnn.data import formats
 from mrcnn.data.coco_names import COCO_NAMES
+from mrcnn.data.formats import FormatError
 from mrcnn.data.parts import open_part
 from mrcnn.detect.configs import check_fits, class_names, config_from_weights
 from mrcnn.errors import UsageError
@@ -56,6 +57,7 @@ _MATTERS = (
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of `mrcnn evaluate`."""
     add_data_arguments(parser)
+    parser.set_defaults(format=None, class_name=None)  # as in the training, if the weights say it
     add = parser.add_argument
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument(
@@ -115,7 +117,7 @@ def run(args: argparse.Namespace) -> int:
     if args.results and (args.config or args.settings or args.classes):
         raise UsageError("--config, --set and --classes belong to --weights, not to --results.")
     plan = _with_weights(args) if args.weights else None  # wrong settings show before data are read
-    task = _task(args)
+    task = _task(args, plan.read_as if plan else {})
     with plain_warnings(task.progress):
         for note in task.notes:
             task.progress.say(f"NOTE: {note}")
@@ -142,16 +144,26 @@ class Plan:
     confidence: float  # the Config's own, which detect would use
     names: list[str]
     named: bool  # False: nobody knows what the weights call their classes
+    read_as: dict[str, str]  # how the labels were read that they were trained on
 
 
-def _task(args: argparse.Namespace) -> Task:
-    parts = [] if args.subset else formats.subsets(Path(args.data).expanduser(), args.format)
+def _task(args: argparse.Namespace, read_as: Mapping[str, str]) -> Task:
+    path = Path(args.data).expanduser()
+    format, class_name = _reading(args, path, read_as)
+    parts = [] if args.subset else formats.subsets(path, format)
     part = args.subset or ("val" if parts else "all")
-    dataset = open_part(args.data, args.format, part, args.class_name)
+    dataset = open_part(args.data, format, part, class_name)
     image_ids = [int(i) for i in dataset.image_ids][: args.limit]
     if not image_ids:
         raise UsageError(f"{args.data} has no labelled pictures to measure with.")
     notes = list(dataset.notes)
+    if format != (args.format or "auto"):
+        notes.append(f"Read as {format}, as in the training; --format reads it otherwise.")
+    if class_name != (args.class_name or "object") and class_name in dataset.class_names:
+        notes.append(
+            f"What the files don't name is {class_name}, as in the training; --class-name calls it "
+            "otherwise."
+        )
     if args.weights and part == "all" and not args.subset:
         notes.append(
             f"{args.data} has no parts: all of it is measured. For weights that mrcnn train made "
@@ -166,7 +178,32 @@ def _task(args: argparse.Namespace) -> Task:
         notes,
         progress=Progress(len(image_ids)),
         debug=args.debug,
+        class_name=class_name,
     )
+
+
+def _reading(args: argparse.Namespace, path: Path, read_as: Mapping[str, str]) -> tuple[str, str]:
+    """(format, class name) to read labels with: as asked for, else as in the training."""
+    class_name = args.class_name or read_as.get("class_name", "object")
+    format = args.format or read_as.get("format", "auto")
+    if format != "auto" and not args.format:
+        try:
+            formats.subsets(path, format)
+        except FormatError:  # other data than those of the training
+            format = "auto"
+    return format, class_name
+
+
+def _read_as(info: WeightsInfo) -> dict[str, str]:
+    """What a weight file says of how the labels were read: format and class name."""
+    told = info.description.get("data")
+    told = told if isinstance(told, dict) else {}
+    kept = {
+        name: told[name] for name in ("format", "class_name") if isinstance(told.get(name), str)
+    }
+    if kept.get("format") not in formats.FORMATS:
+        kept.pop("format", None)
+    return kept
 
 
 def _with_weights(args: argparse.Namespace) -> Plan:
@@ -183,7 +220,8 @@ def _with_weights(args: argparse.Namespace) -> Plan:
     check_fits(config, info)
     config.validate("inference")
     names = class_names(args.classes, config.NUM_CLASSES, args.weights, info.class_names)
-    return Plan(path, config, confidence, names, _named(args, info, config))
+    named = _named(args, info, config)
+    return Plan(path, config, confidence, names, named, _read_as(info))
 
 
 def _named(args: argparse.Namespace, info: WeightsInfo, config: Config) -> bool:

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from mrcnn.data.classes import count_labels
 from mrcnn.data.dataset import Dataset
 from mrcnn.detect.files import Detector
 from mrcnn.detect.results import IMAGES
@@ -19,7 +20,7 @@ from mrcnn.evaluate.classes import match_names
 from mrcnn.evaluate.coco import Collected
 from mrcnn.evaluate.coco_files import as_found, read_json, read_results
 from mrcnn.progress import Progress
-from mrcnn.words import counted
+from mrcnn.words import counted, printable
 
 
 @dataclass
@@ -35,11 +36,19 @@ class Task:
     failed: int = 0
     progress: Progress = field(default_factory=lambda: Progress(0))
     debug: bool = False  # print tracebacks of pictures that fail
+    class_name: str = "object"  # of a class that the data don't name
 
     def name(self, image_id: int) -> str:
         """What people call a picture."""
         info = self.dataset.image_info[image_id]
-        return Path(info["path"]).name if info.get("path") else str(info["id"])
+        return printable(Path(info["path"]).name if info.get("path") else info["id"])
+
+    def match(
+        self, theirs: Mapping[Any, str], who: str, named: bool = True
+    ) -> tuple[dict[Any, int], list[str]]:
+        """Which class of the data each of theirs is: see `match_names`."""
+        labels = count_labels(self.dataset)
+        return match_names(theirs, _names(self.dataset), who, named, labels, self.class_name)
 
     def tell(self, notes: Iterable[str]) -> None:
         """Keep notes for the report, and say them."""
@@ -56,8 +65,7 @@ def detected(
     load: builds the network, once the classes have shown to fit. class_names: of the weights, "BG"
     first. named: False where nobody knows what the weights call their classes.
     """
-    ours = _names(task.dataset)
-    classes, notes = match_names(dict(enumerate(class_names[1:], 1)), ours, "weights", named)
+    classes, notes = task.match(dict(enumerate(class_names[1:], 1)), "weights", named)
     task.tell(notes)
     detect = load()
     collected = Collected.of(task.dataset)
@@ -149,7 +157,7 @@ def _meaning(path: Path, task: Task) -> tuple[dict[Any, int], dict[Any, int], li
         if row["file_name"] in by_name
     }
     theirs = {row["id"]: row["name"] for row in listed["categories"]}
-    return image_of, *match_names(theirs, ours, "results")
+    return image_of, *task.match(theirs, "results")
 
 
 def _translated(
