@@ -91,6 +91,7 @@ def test_input(run_main):
     assert all(row["pictures/s"] > 0 for row in rows)
 
 
+@pytest.mark.slow
 def test_roofline(run_main):
     result = run_main("roofline", *SMALL, "--proposals", "60", "--largest", "64")
     rows = {row["stage"]: row for row in result["stages"]}
@@ -99,6 +100,7 @@ def test_roofline(run_main):
     assert all(row["GFLOP/s"] > 0 for row in result["peak_of_this_machine"])
 
 
+@pytest.mark.slow
 def test_scaling_draws_what_it_measured(run_main, load, monkeypatch, tmp_path):
     few = {"side": 64, "batch": 1, "proposals": 60, "instances": 7}
     monkeypatch.setattr(load("scaling"), "STANDARD", few)

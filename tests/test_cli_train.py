@@ -245,7 +245,9 @@ def test_mistakes_in_the_data_stop_it_before_anything_is_built(cells, tmp_path, 
 # -- From end to end ------------------------------------------------------------------------
 
 
-def test_train_resume_and_use_a_checkpoint(cells, tmp_path, capsys, monkeypatch, caplog):
+def test_train_resume_and_use_a_checkpoint(
+    cells, tmp_path, capsys, monkeypatch, caplog, eager
+):
     logs = tmp_path / "logs"
     argv = ["train", cells, "--weights", "none", "--logs", logs, "--class-name", "cell"]
     assert run(*argv, *SETTINGS, "--epochs", "1", "--dry-run") == 0
@@ -261,6 +263,7 @@ def test_train_resume_and_use_a_checkpoint(cells, tmp_path, capsys, monkeypatch,
     info = inspect_weights(checkpoint)
     assert info.class_names == ["BG", "cell"]
     assert info.description["config"]["IMAGES_PER_GPU"] == 2
+    assert info.description["data"] == {"format": "auto", "class_name": "cell"}
 
     # Its run is gone on with, under its own config; --set needn't be said again.
     resume = ["train", cells, "--weights", "last", "--logs", logs, "--class-name", "cell"]
