@@ -5,8 +5,8 @@ Later ones count more: Config's defaults; the config inside the weights; what is
 
 1. The picture's side: that of the median picture, at most 1024 with a GPU and 512 without;
    doubled, if there is room, where a quarter of the instances has less than 16 pixels. Where
-   pieces of pictures would leave clearly fewer instances that small, and hold the large ones,
-   training sees pieces.
+   pieces of pictures would leave clearly fewer instances that small, and cut fewer large ones than
+   that, training sees pieces.
 2. The anchors: those of the weights, unless others meet clearly more boxes of new classes.
 3. An epoch shows each picture once. Some 2,000 steps adapt trained weights and 6,000 train the
    rest from random ones, in 10 to 100 epochs.
@@ -32,6 +32,7 @@ LARGEST_SIDE = {True: 1024, False: 512}  # pixels; with a GPU, without
 PIECE_SIDE = {True: 512, False: 256}  # pixels, of pieces cut out of larger pictures
 SMALL = 16  # pixels, the root of a box's area; a mask of fewer is mostly rim
 CLEARLY = 0.1  # of the instances
+MOST_SCALE = 4  # by which pictures are ever told to be enlarged
 STEPS_TRAINED, STEPS_NEW = 2000, 6000
 LEAST_EPOCHS, MOST_EPOCHS = 10, 100
 MOST_VALIDATION_STEPS = 50
@@ -141,8 +142,34 @@ def _input(config: Config, survey: Survey, gpu: bool) -> dict[str, Any]:
     if not len(sides):
         return whole
     lost, still_lost = (_share_small(config, survey, values) for values in (whole, pieces))
-    fits = zoom * np.percentile(sides, 95) <= PIECE_SIDE[gpu] / 2
-    return pieces if fits and lost > still_lost + CLEARLY else whole
+    cut = float((zoom * sides > PIECE_SIDE[gpu] / 2).mean())  # that few pieces hold whole
+    return pieces if lost > still_lost + cut + CLEARLY else whole
+
+
+def larger_input(config: Config, survey: Survey, gpu: bool) -> list[str]:
+    """Settings under which at most a quarter of the instances is small; [] where that is so.
+
+    As NAME=VALUE. No picture is scaled to more than `MOST_SCALE`: what is smaller then needs
+    other pictures.
+    """
+    small = network_sides(config, survey)
+    if not len(small) or np.percentile(small, 25) >= SMALL:
+        return []
+    sides = np.sqrt(survey.box_sizes.prod(axis=1))
+    scale = min(math.ceil(2 * SMALL / max(np.percentile(sides, 25), 1)) / 2, MOST_SCALE)
+    side = config.IMAGE_MIN_DIM if config.IMAGE_RESIZE_MODE == "crop" else PIECE_SIDE[gpu]
+    wanted = _square("crop", side) | {"IMAGE_MIN_SCALE": scale}
+    others = {n: value for n, value in wanted.items() if getattr(config, n) != value}
+    return [
+        f"{name}={value:g}" if name != "IMAGE_RESIZE_MODE" else f"{name}={value}"
+        for name, value in others.items()
+    ]
+
+
+def network_sides(config: Config, survey: Survey) -> np.ndarray:
+    """The root of each box's area [instances], in pixels of the network's picture."""
+    boxes = survey.network_boxes(config)
+    return np.sqrt((boxes[:, 2:] - boxes[:, :2]).prod(axis=1))
 
 
 def _square(mode: str, side: int) -> dict[str, Any]:
@@ -154,8 +181,7 @@ def _share_small(config: Config, survey: Survey, values: Mapping[str, Any]) -> f
     """The share of instances that are small in the network's pictures under these values."""
     config = copy.copy(config)
     vars(config).update(values)
-    boxes = survey.network_boxes(config)
-    return float((np.sqrt((boxes[:, 2:] - boxes[:, :2]).prod(axis=1)) < SMALL).mean())
+    return float((network_sides(config, survey) < SMALL).mean())
 
 
 def _batch(config: Config, gpu: bool) -> int:

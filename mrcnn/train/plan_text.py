@@ -2,9 +2,12 @@
 
 from pathlib import Path
 
+import numpy as np
+
 from mrcnn.config import Config
 from mrcnn.data.survey import badly_met
 from mrcnn.devices import nvidia_gpus
+from mrcnn.train.choices import SMALL, larger_input, network_sides
 from mrcnn.train.plan import Plan
 from mrcnn.weights.download import KNOWN_FILES
 from mrcnn.words import counted, listed
@@ -31,6 +34,7 @@ def lines(plan: Plan) -> list[str]:
     rows = {
         "pictures": f"{plan.train.num_images:,} to train on, {plan.val.num_images:,} to validate",
         "instances": ", ".join(shown) + read,
+        "instance size": _about_sizes(plan),
         "not labelled": _not_labelled(absent, plan.left_out),
         "not in training": f"{plan.unseen}: can't be learned" if plan.unseen else "",
         "weights": _about_weights(plan),
@@ -76,6 +80,22 @@ def _untrained(plan: Plan) -> str:
         f"weights nor among the layers that train: {listed(plan.untrained, 4)}. --layers all "
         "trains them"
     )
+
+
+def _about_sizes(plan: Plan) -> str:
+    survey, config = plan.survey, plan.config
+    if not len(survey.boxes):
+        return ""
+    sides = network_sides(config, survey)
+    median = np.median(np.sqrt(survey.box_sizes.prod(axis=1)))
+    text = f"{median:.0f} pixels (median) in the pictures, {np.median(sides):.0f} in the network"
+    larger = larger_input(config, survey, plan.gpu)
+    share = (sides < SMALL).mean()
+    if share > 0.25:
+        text += f"; {share:.0%} are below {SMALL} there, of which masks are mostly rim"
+    if larger and not plan.start.resume:
+        text += f": {' '.join(f'--set {setting}' for setting in larger)} enlarges them"
+    return text
 
 
 def _not_labelled(absent: list[str], left_out: list[str]) -> str:
