@@ -104,6 +104,7 @@ class Config:
     DETECTION_MAX_INSTANCES = 100  # most instances returned for a picture
     DETECTION_MIN_CONFIDENCE = 0.7  # instances with a lower score are dropped; 0 keeps all
     DETECTION_NMS_THRESHOLD = 0.3  # IoU above which the weaker of two of one class goes
+    DETECTION_EVERY_CLASS = False  # True: a region counts for every class, not its likeliest alone
 
     # -- Optimiser --------------------------------------------------------------------------
     LEARNING_RATE = 0.001  # the paper's 0.02 makes TensorFlow's weights explode

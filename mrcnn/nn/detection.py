@@ -38,6 +38,7 @@ class DetectionLayer(keras.layers.Layer):
         max_instances: int = 100,
         min_confidence: float = 0.7,
         nms_threshold: float = 0.3,
+        every_class: bool = False,
         **kwargs: Any,
     ) -> None:
         super().__init__(**{"dtype": "float32", **kwargs})
@@ -47,10 +48,12 @@ class DetectionLayer(keras.layers.Layer):
             max_instances = config.DETECTION_MAX_INSTANCES
             min_confidence = config.DETECTION_MIN_CONFIDENCE
             nms_threshold = config.DETECTION_NMS_THRESHOLD
+            every_class = config.DETECTION_EVERY_CLASS
         self.bbox_std_dev = tuple(float(s) for s in bbox_std_dev)
         self.max_instances = int(max_instances)
         self.min_confidence = float(min_confidence or 0)
         self.nms_threshold = float(nms_threshold)
+        self.every_class = bool(every_class)
 
     def call(self, inputs: list[tf.Tensor]) -> tf.Tensor:
         rois, probs, deltas, image_meta = inputs
@@ -72,7 +75,11 @@ class DetectionLayer(keras.layers.Layer):
         3. Drop background and what is less sure than `min_confidence`.
         4. Of two of one class that overlap by more than `nms_threshold`, drop the weaker one.
         5. Keep the `max_instances` with the highest score.
+
+        With `every_class`, 1 takes each class of each region, and not the most probable alone.
         """
+        if self.every_class:
+            return self._refine_every_class(rois, probs, deltas, window)
         class_ids = tf.argmax(probs, axis=1, output_type=tf.int32)  # [R]
         scores = tf.gather(probs, class_ids, batch_dims=1)
         deltas = tf.gather(deltas, class_ids, batch_dims=1)  # [R, 4]
@@ -90,6 +97,43 @@ class DetectionLayer(keras.layers.Layer):
             self.max_instances,
             self.nms_threshold,
         )
+        return self._rows(boxes, class_ids, scores, kept)
+
+    def _refine_every_class(
+        self, rois: tf.Tensor, probs: tf.Tensor, deltas: tf.Tensor, window: tf.Tensor
+    ) -> tf.Tensor:
+        sure = tf.where(probs >= self.min_confidence)
+        sure = tf.boolean_mask(sure, sure[:, 1] > 0)  # [n, (region, class)] without background
+        class_ids, scores = tf.cast(sure[:, 1], tf.int32), tf.gather_nd(probs, sure)
+        rois, deltas = tf.gather(rois, sure[:, 0]), tf.gather_nd(deltas, sure)  # [n, 4]
+        boxes = clip_boxes_graph(apply_box_deltas_graph(rois, deltas * self.bbox_std_dev), window)
+
+        # One class after the other: of all at once, 80 classes would make pairs of 80,000 boxes.
+        def best_of(class_id: tf.Tensor) -> tf.Tensor:
+            mine = tf.where(class_ids == class_id)[:, 0]
+            own_boxes = tf.gather(boxes, mine)
+            kept = tf.image.non_max_suppression_overlaps(
+                overlaps_graph(own_boxes, own_boxes),
+                tf.gather(scores, mine),
+                self.max_instances,
+                self.nms_threshold,
+            )
+            kept = tf.gather(mine, kept)
+            none = tf.fill([self.max_instances - tf.size(kept)], tf.constant(-1, tf.int64))
+            return tf.concat([kept, none], axis=0)
+
+        kept = tf.map_fn(
+            best_of,
+            tf.unique(class_ids).y,
+            fn_output_signature=tf.TensorSpec([self.max_instances], tf.int64),
+        )
+        kept = tf.boolean_mask(kept, kept >= 0)
+        best = tf.math.top_k(tf.gather(scores, kept), tf.minimum(tf.size(kept), self.max_instances))
+        return self._rows(boxes, class_ids, scores, tf.gather(kept, best.indices))
+
+    def _rows(
+        self, boxes: tf.Tensor, class_ids: tf.Tensor, scores: tf.Tensor, kept: tf.Tensor
+    ) -> tf.Tensor:
         detections = tf.concat(
             [boxes, tf.cast(class_ids, tf.float32)[:, None], scores[:, None]], axis=1
         )
@@ -105,6 +149,7 @@ class DetectionLayer(keras.layers.Layer):
             "max_instances": self.max_instances,
             "min_confidence": self.min_confidence,
             "nms_threshold": self.nms_threshold,
+            "every_class": self.every_class,
         }
 
 

@@ -82,6 +82,10 @@ LAYERS = {
         lambda: DetectionLayer(max_instances=7, min_confidence=0.4, bbox_std_dev=STD_DEV),
         [ROIS, probabilities(2, 12, 3), noise(2, 12, 3, 4), META],
     ),
+    "DetectionLayer-every-class": (
+        lambda: DetectionLayer(max_instances=7, min_confidence=0.2, every_class=True),
+        [ROIS, probabilities(2, 12, 3), noise(2, 12, 3, 4), META],
+    ),
     "RealDetections": (RealDetections, SCORES),
     "PadInstances": (lambda: PadInstances(9), noise(2, 4, 6, 6, 3)),
     "rpn_class_loss": (lambda: Loss("rpn_class_loss"), [MATCH, noise(2, 30, 2)]),

@@ -266,6 +266,9 @@ def numpy_detections(layer, rois, probs, deltas, window):
     """Class by class with greedy suppression, as the original's text describes it: [D, 6]."""
     class_ids = probs.argmax(axis=1)
     rows = np.arange(len(rois))
+    if layer.every_class:
+        rows, class_ids = np.indices(probs.shape).reshape(2, -1)
+        rois = rois[rows]
     scores = probs[rows, class_ids]
     boxes = numpy_boxes.apply_box_deltas(rois, deltas[rows, class_ids] * layer.bbox_std_dev)
     boxes = np.clip(boxes, window[[0, 1, 0, 1]], window[[2, 3, 2, 3]])
@@ -289,8 +292,9 @@ def numpy_detections(layer, rois, probs, deltas, window):
     min_confidence=st.sampled_from([0.0, 0.4, 0.99]),
     nms_threshold=st.sampled_from([0.0, 0.3, 1.0]),
     max_instances=st.sampled_from([1, 10, 60]),
+    every_class=st.booleans(),
 )
-def test_detections(seed, num_classes, min_confidence, nms_threshold, max_instances):
+def test_detections(seed, num_classes, min_confidence, nms_threshold, max_instances, every_class):
     rng = np.random.default_rng(seed)
     rois = np.stack([random_boxes(rng, 40) for _ in range(2)])
     rois[1, 30:] = 0  # padding
@@ -299,7 +303,7 @@ def test_detections(seed, num_classes, min_confidence, nms_threshold, max_instan
     deltas = rng.normal(0, 1, (2, 40, num_classes, 4)).astype(np.float32)
     metas = meta_of((64, 64), (64, 64), num_classes=num_classes, window=(0, 8, 64, 56))
     layer = DetectionLayer(
-        max_instances=max_instances, min_confidence=min_confidence, nms_threshold=nms_threshold
+        None, (0.1, 0.1, 0.2, 0.2), max_instances, min_confidence, nms_threshold, every_class
     )
     ours = layer([tf.constant(x) for x in (rois, probs, deltas, metas)]).numpy()
     window = numpy_boxes.norm_boxes(np.array([[0, 8, 64, 56]]), (64, 64))[0]
@@ -309,11 +313,23 @@ def test_detections(seed, num_classes, min_confidence, nms_threshold, max_instan
         np.testing.assert_allclose(picture, expected, rtol=0, atol=1e-6)  # float32 exp
 
 
-def test_nothing_to_detect():
+def test_with_every_class_one_class_is_found_below_a_half():
+    """Else background wins the argmax, and a threshold below 0.5 changes nothing."""
+    meta = tf.constant(meta_of((64, 64), num_classes=2))
+    rois = tf.constant([[[0.1, 0.1, 0.4, 0.4], [0.5, 0.5, 0.9, 0.9]]])
+    probs, deltas = tf.constant([[[0.7, 0.3], [0.4, 0.6]]]), tf.zeros((1, 2, 2, 4))
+    for every_class, scores in ((False, [0.6, 0]), (True, [0.6, 0.3])):
+        layer = DetectionLayer(max_instances=2, min_confidence=0.2, every_class=every_class)
+        np.testing.assert_allclose(layer([rois, probs, deltas, meta])[0, :, 5], scores)
+
+
+@pytest.mark.parametrize("every_class", [False, True])
+def test_nothing_to_detect(every_class):
     """No sure region, background alone, no region at all: rows of zeros."""
     meta = tf.constant(meta_of((64, 64), num_classes=2))
     rois = tf.constant(random_boxes(np.random.default_rng(0), 6)[None])
-    layer, deltas = DetectionLayer(max_instances=4, min_confidence=0.9), tf.zeros((1, 6, 2, 4))
+    layer = DetectionLayer(max_instances=4, min_confidence=0.9, every_class=every_class)
+    deltas = tf.zeros((1, 6, 2, 4))
     for probs in ([0.2, 0.8], [1.0, 0.0]):
         assert not layer([rois, tf.tile([[probs]], (1, 6, 1)), deltas, meta]).numpy().any()
     empty = [tf.zeros((1, 0, *shape)) for shape in ((4,), (2,), (2, 4))]
