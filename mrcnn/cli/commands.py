@@ -1,6 +1,7 @@
 """The table of commands, and what becomes of their errors."""
 
 import argparse
+import io
 import os
 import sys
 import traceback
@@ -42,6 +43,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns 0 if all went well, 1 if some pictures failed, 2 if the command could not be carried
     out (one sentence on stderr says why), 130 after Ctrl-C.
     """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
+            stream.reconfigure(errors="backslashreplace")  # names that the terminal can't show
     parser = build_parser()
     try:
         args = parser.parse_args(argv)

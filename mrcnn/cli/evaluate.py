@@ -59,7 +59,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_data_arguments(parser)
     parser.set_defaults(format=None, class_name=None)  # as in the training, if the weights say it
     add = parser.add_argument
-    source = parser.add_mutually_exclusive_group(required=True)
+    source = parser.add_mutually_exclusive_group()
     source.add_argument(
         "--weights",
         metavar="W",
@@ -116,7 +116,7 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError(f"--out {out} is a file: give the folder that the results go to.")
     if args.results and (args.config or args.settings or args.classes):
         raise UsageError("--config, --set and --classes belong to --weights, not to --results.")
-    plan = _with_weights(args) if args.weights else None  # wrong settings show before data are read
+    plan = None if args.results else _with_weights(args)  # wrong settings show before data are read
     task = _task(args, plan.read_as if plan else {})
     with plain_warnings(task.progress):
         for note in task.notes:

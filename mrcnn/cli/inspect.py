@@ -6,6 +6,7 @@ mrcnn inspect --env            # versions, processor, GPU: what a report of a fa
 
 import argparse
 
+from mrcnn.cli.weights import check_name
 from mrcnn.environment import describe
 from mrcnn.errors import UsageError
 from mrcnn.weights.download import weights_path
@@ -39,6 +40,7 @@ def run(args: argparse.Namespace) -> int:
     if not args.weights and not args.env:
         raise UsageError("give a weight file to look into, or --env for this machine.")
     if args.weights:
+        check_name(args.weights, ("nucleus", "coco", "balloon", "imagenet"))
         print(inspect_weights(weights_path(args.weights)), flush=True)
     if args.weights and args.env:
         print()

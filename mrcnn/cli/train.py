@@ -16,6 +16,7 @@ from typing import Any
 
 from mrcnn.cli.arguments import add_config_arguments, add_data_arguments, number
 from mrcnn.cli.configs import apply_setting, load_config
+from mrcnn.cli.weights import BEGIN, check_name
 from mrcnn.data.augment import RECIPES
 from mrcnn.data.check import DatasetError
 from mrcnn.devices import quiet_tensorflow, start
@@ -94,6 +95,8 @@ def run(args: argparse.Namespace) -> int:
 
 def wishes(args: argparse.Namespace) -> Wishes:
     """The arguments as `make_plan` takes them. Raises UsageError."""
+    if args.weights:
+        check_name(args.weights, BEGIN)
     wanted = Wishes(
         args.data,
         args.val,

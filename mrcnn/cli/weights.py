@@ -1,19 +1,35 @@
-"""The weight file that --weights means, where a network is only run."""
+"""The weight file that --weights means, where a network is only run; and what names there are."""
 
+import difflib
 from pathlib import Path
 
 from mrcnn.errors import UsageError
 from mrcnn.train.checkpoints import newest
 from mrcnn.weights.download import weights_path
+from mrcnn.words import printable
+
+NAMES = {
+    "nucleus": "comes with the package",
+    "coco": "80 everyday classes, fetched once (246 MB) and kept",
+    "balloon": "fetched once and kept",
+    "imagenet": "an encoder alone, fetched once and kept",
+    "last": "the newest checkpoint under --logs",
+    "none": "random numbers",
+    "synthetic": "made-up weights that find nothing real",
+}
+RUN = ("nucleus", "coco", "balloon", "last")  # what a network can be run with
+BEGIN = ("coco", "imagenet", "nucleus", "balloon", "last", "none")  # what training can begin with
 
 
-def find_weights(name: str, logs: str) -> Path:
+def find_weights(name: str | None, logs: str, more: tuple[str, ...] = ()) -> Path:
     """The path of the file; which one "last" is, is printed.
 
     name: as `mrcnn.weights.download.weights_path` takes it, or "last": the checkpoint under
-        `logs` that was written last, of a run of any NAME.
+        `logs` that was written last, of a run of any NAME. None: nobody said.
+    more: names beyond `RUN` that the command takes itself.
     Raises UsageError where there is none, WeightsError or DownloadError for other names.
     """
+    check_name(name, (*RUN, *more))
     if name != "last":
         return Path(weights_path(name))
     last = newest(logs)
@@ -24,3 +40,28 @@ def find_weights(name: str, logs: str) -> Path:
         )
     print(f"Weights: {last}, the newest checkpoint under {logs}", flush=True)
     return last
+
+
+def check_name(name: str | None, names: tuple[str, ...]) -> None:
+    """Refuse what is neither a file nor one of `names`, with the name that was meant and them all.
+
+    Raises UsageError.
+    """
+    *most, other = [f"{known} ({NAMES[known]})" for known in names]
+    listed = f"Names are {', '.join(most)} and {other}; anything else is the path of an .h5 file."
+    if name is None:
+        raise UsageError(f"which weights? --weights is missing. {listed}")
+    if name in names or Path(name).exists():
+        return
+    path = Path(name)
+    # mask_rcnn_coco.h5 is what everybody has called the file of "coco".
+    bare = path.stem.removeprefix("mask_rcnn_") if path.suffix == ".h5" else path.name
+    if path.suffix != ".h5" and len(path.parts) > 1:
+        return  # a path, of which the reader of weights has more to say
+    near = difflib.get_close_matches(bare.lower(), names, n=1, cutoff=0.7)
+    beside = [file.name for file in sorted(path.parent.glob("*.h5"))]
+    near = near or [str(path.parent / f) for f in difflib.get_close_matches(path.name, beside, n=1)]
+    hint = f"Did you mean {printable(near[0])}? " if near else ""
+    raise UsageError(
+        f"there is no weight file {printable(name)}, and no weights of that name. {hint}{listed}"
+    )
