@@ -30,6 +30,7 @@ from mrcnn.train.history import CsvLog, plot_curves, read_history
 from mrcnn.train.keras_model import TrainingModel
 from mrcnn.train.optimiser import schedule
 from mrcnn.train.stopping import stoppable
+from mrcnn.weights.layout import warn_of_random_layers
 
 logger = logging.getLogger(__name__)
 
@@ -66,6 +67,7 @@ def fit(
         state = None
     first_epoch = state.first_epoch if state else log.epoch
     seed = state.seed if state else _seed(config)
+    warn_of_random_layers(model)
     compile_model(schedule(config, learning_rate, epochs - first_epoch))
     model.optimizer.build(model.trainable_variables)
     if state:

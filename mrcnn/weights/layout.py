@@ -36,6 +36,8 @@ from mrcnn.weights.writing import write_weights
 # What only a training model has; see `file_order`.
 _TRAINING_LAYERS = {"proposal_targets", "input_gt_boxes"}
 
+_RANDOM = "_mrcnn_random_layers"  # past Keras, which would track what it holds
+
 # Named by old scripts, and a layer without weights in some models and none in others.
 _NEVER_MISSED = {"mrcnn_bbox", "mrcnn_class", *CLASS_DEPENDENT}
 
@@ -110,6 +112,7 @@ def load_weights(
         )
     for place, _ in pairs:
         place.variable.assign(values[place.key])
+    _keep_random(model, filled={place.layer.name for place, _ in pairs})
     for finding in describe_gaps(report, [place.key for place in wanted], values):
         _warn(finding)
     if config is not None and not excluded:
@@ -118,6 +121,48 @@ def load_weights(
         if finding:
             _warn(finding)
     return report
+
+
+def random_layers(model: Any) -> list[str]:
+    """Names of the layers that still hold the random values of a new model.
+
+    No file has filled them, and nobody has trained or set them since this was first asked.
+    """
+    if _RANDOM not in model.__dict__:
+        _keep_random(model, filled=set())
+    layers = {place.layer.name: place.layer for place in _places(model)}
+    return [
+        name
+        for name, sums in model.__dict__[_RANDOM].items()
+        if name in layers and _sums(layers[name]) == sums
+    ]
+
+
+def _keep_random(model: Any, filled: set[str]) -> None:
+    """Note which layers are random, by the sums of their tensors. filled: those from a file."""
+    known = model.__dict__.get(_RANDOM)
+    layers = {place.layer.name: place.layer for place in _places(model)}
+    model.__dict__[_RANDOM] = {
+        name: known[name] if known else _sums(layers[name])
+        for name in (layers if known is None else known)
+        if name not in filled and name in layers
+    }
+
+
+def warn_of_random_layers(model: Any) -> None:
+    """Warn of layers that are random and won't train: the others would learn from noise."""
+    layers = {place.layer.name: place.layer for place in _places(model)}
+    frozen = [name for name in random_layers(model) if not layers[name].trainable]
+    if frozen:
+        _warn(
+            f"Layers hold random values and won't be trained: {shorten(frozen)}. No weights were "
+            "loaded into them, and what comes behind learns from noise: let them train too "
+            '(layers="all", or a regular expression that matches them).'
+        )
+
+
+def _sums(layer: Any) -> tuple[float, ...]:
+    return tuple(float(np.sum(np.asarray(v.numpy(), np.float64))) for v in layer.weights)
 
 
 def save_weights(
