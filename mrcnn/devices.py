@@ -1,6 +1,7 @@
 """What TensorFlow computes on here, and how it is imported without its chatter."""
 
 import contextlib
+import ctypes
 import logging
 import os
 import re
@@ -8,6 +9,12 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+
+# Abseil's SetMinLogLevel in TensorFlow 2.18 and 2.19, and in 2.20; later ones call it themselves.
+_SET_MIN_LOG_LEVEL = (
+    "_ZN4absl12lts_2023080214SetMinLogLevelENS0_18LogSeverityAtLeastE",
+    "_ZN4absl12lts_2025012714SetMinLogLevelENS0_18LogSeverityAtLeastE",
+)
 
 
 @contextlib.contextmanager
@@ -43,6 +50,24 @@ def _held_back_stderr() -> Iterator[None]:
         finally:
             os.dup2(saved, 2)
             os.close(saved)
+
+
+def quiet_graphs() -> None:
+    """Import TensorFlow so that each new graph doesn't fill the screen; errors are still told.
+
+    Grappler warns eight times a graph that it can't price crop_and_resize, in lines of 1,000
+    letters. TF_CPP_MIN_LOG_LEVEL=2 leaves warnings out, but TensorFlow up to 2.20 doesn't hold
+    Abseil to it, which writes these.
+    """
+    level = os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    import tensorflow as tf
+
+    for path in Path(tf.sysconfig.get_lib()).glob("libtensorflow_framework*"):
+        with contextlib.suppress(OSError, ValueError):
+            library = ctypes.CDLL(str(path))  # the one that is loaded
+            for name in _SET_MIN_LOG_LEVEL:
+                if hasattr(library, name):
+                    library[name](ctypes.c_int(int(level)))
 
 
 def start() -> str:

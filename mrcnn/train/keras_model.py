@@ -155,6 +155,16 @@ class TrainingModel(KerasModel):
         means = [tf.reduce_mean(tf.square(tf.cast(w, tf.float32))) for w in decayed]
         return self.weight_decay * tf.add_n(means) if means else tf.constant(0.0)
 
+    def train_on_batch(self, *args: Any, **kwargs: Any) -> Any:
+        """Keras's; it reports this batch alone, where Keras before 3.15 goes on with a mean."""
+        self.reset_metrics()
+        return super().train_on_batch(*args, **kwargs)
+
+    def test_on_batch(self, *args: Any, **kwargs: Any) -> Any:
+        """As `train_on_batch`, and nothing moves."""
+        self.reset_metrics()
+        return super().test_on_batch(*args, **kwargs)
+
     def train_step(self, data: Any) -> dict[str, tf.Tensor]:
         inputs, _, _ = keras.utils.unpack_x_y_sample_weight(data)
         with tf.GradientTape() as tape:

@@ -16,7 +16,7 @@ from mrcnn.train.keras_model import TrainingModel
 def training_model(mean, channels):
     """What molds, without a network behind it."""
     image = keras.Input([None, None, channels])
-    model = TrainingModel([image], [image])
+    model = TrainingModel([image], [keras.layers.Identity()(image)])
     model.prepare({}, 0.0, mean)
     return model
 
