@@ -3,26 +3,64 @@
 config_from_weights(inspect_weights("cells.h5"))
 """
 
-from collections.abc import Collection
+import difflib
+import os
+from collections.abc import Collection, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from mrcnn.config import Config, hyper_parameter_names
 from mrcnn.data.coco_names import COCO_NAMES
 from mrcnn.errors import UsageError
-from mrcnn.weights.inspection import PARTS, WeightsInfo
+from mrcnn.weights.errors import warn
+from mrcnn.weights.inspection import PARTS, WeightsInfo, inspect_weights
 
 
-def config_from_weights(info: WeightsInfo) -> Config:
-    """A Config that fits a weight file, as far as the file shows; the rest are the defaults."""
+def config_from_weights(info: WeightsInfo, training: bool = False) -> Config:
+    """A Config that fits a weight file, as far as the file shows; the rest are the defaults.
+
+    training: as it was trained; without, to detect: whole pictures, one at a time.
+    """
     known = hyper_parameter_names()
     shown = {name: value for name, value in info.config_attributes().items() if name in known}
-    shown |= {"NAME": shown.get("NAME") or info.path.stem, "IMAGES_PER_GPU": 1, "GPU_COUNT": 1}
+    shown["NAME"] = shown.get("NAME") or info.path.stem
+    if training:
+        return type("FileConfig", (Config,), shown)()
+    shown |= {"IMAGES_PER_GPU": 1, "GPU_COUNT": 1}
     shown.pop("MIXED_PRECISION", None)  # was good on the machine that trained
     if shown.get("IMAGE_RESIZE_MODE") == "crop":
         shown["IMAGE_RESIZE_MODE"] = "pad64"  # trained on pieces, but whole pictures are wanted
     return type("FileConfig", (Config,), shown)()
+
+
+def of_file(
+    path: str | os.PathLike, training: bool, settings: Mapping[str, Any]
+) -> tuple[Config, list[str] | None]:
+    """The Config of a weight file with some settings changed, and its classes where known.
+
+    Warns where the file tells nothing of its config, so that what no tensor shows is guessed.
+    Raises UsageError for a setting that no Config has, and what `check_fits` raises.
+    """
+    info = inspect_weights(path)
+    config = config_from_weights(info, training)
+    known = [name for name in dir(Config) if name.isupper()]
+    for name, value in settings.items():
+        if name not in known:
+            near = difflib.get_close_matches(name.upper(), known, n=1)
+            hint = f" Did you mean {near[0]}?" if near else ""
+            raise UsageError(f"the Config has no {name} to set.{hint}")
+        setattr(config, name, value)
+    check_fits(config, info)
+    coco = info.num_classes == len(COCO_NAMES)
+    if not coco and not info.description.get("config"):
+        warn(
+            f"{info.path} doesn't tell how it was trained: its layers' sizes are known, and for "
+            "anchors, mean pixel and resizing the package's own values are taken. Set those that "
+            "were others, such as RPN_ANCHOR_SCALES."
+        )
+    return config, info.class_names or (list(COCO_NAMES) if coco else None)
 
 
 def check_fits(config: Config, info: WeightsInfo) -> None:
@@ -39,8 +77,8 @@ def check_fits(config: Config, info: WeightsInfo) -> None:
         )
     if info.backbone == "other" and not callable(config.BACKBONE):
         raise UsageError(
-            f"the encoder in {info.path} is none of this package's: give a --config "
-            "whose BACKBONE is its function."
+            f"the encoder in {info.path} is none of this package's: give a Config (by "
+            "--config) whose BACKBONE is its function."
         )
     found = differences(config, info)
     if found:

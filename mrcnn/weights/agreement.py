@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from mrcnn.config import Config
+from mrcnn.weights.errors import warn
 from mrcnn.weights.names import CLASS_DEPENDENT
 from mrcnn.words import listed, printable
 
@@ -19,11 +20,12 @@ _BY_ALL = (
     *("RPN_ANCHOR_SCALES", "RPN_ANCHOR_RATIOS", "RPN_ANCHOR_STRIDE", "BACKBONE_STRIDES"),
     *("RPN_BBOX_STD_DEV", "BBOX_STD_DEV", "MASK_POOL_SIZE", *_BY_THE_ENCODER),
 )
-# What a way of resizing reads; "crop" trains on pieces of what "pad64" detects in.
+# What a way of resizing reads; "crop" trains on pieces, so large, of what "pad64" detects in.
 _RESIZING = {
     "none": ("IMAGE_RESIZE_MODE",),
     "square": ("IMAGE_RESIZE_MODE", "IMAGE_MIN_DIM", "IMAGE_MAX_DIM", "IMAGE_MIN_SCALE"),
     "pad64": ("IMAGE_RESIZE_MODE", "IMAGE_MIN_DIM", "IMAGE_MIN_SCALE"),
+    "crop": ("IMAGE_RESIZE_MODE", "IMAGE_MIN_SCALE"),
 }
 
 
@@ -39,7 +41,7 @@ def disagreement(
     told = told if isinstance(told, Mapping) else {}
     names = _BY_THE_ENCODER if encoder_only else _BY_ALL
     if not training and not encoder_only:
-        names += _RESIZING.get(_plain("IMAGE_RESIZE_MODE", told.get("IMAGE_RESIZE_MODE")), ())
+        names += _RESIZING.get(str(told.get("IMAGE_RESIZE_MODE")), ())
     found = [
         f"{name} {_shown(told[name])} (here {_shown(getattr(config, name))})"
         for name in names
@@ -56,16 +58,16 @@ def disagreement(
     )
 
 
-def other_classes(known: Sequence[str] | None, names: Sequence[str]) -> str | None:
-    """A sentence where heads that know classes are trained on others in their places, or None.
+def warn_of_other_classes(known: Sequence[str] | None, names: Sequence[str]) -> None:
+    """Warn where heads that know classes are about to learn others in their places.
 
-    known, names: by class id.
+    known, names: by class id; known may be None.
     """
     known, names = list(known or []), list(names)
     if not known or known == names or len(known) != len(names):
-        return None
+        return
     layers = ", ".join(f'"{name}"' for name in CLASS_DEPENDENT)
-    return (
+    warn(
         f"The weights' heads know {listed(map(printable, known[1:]))}, and go on learning "
         f"{listed(map(printable, names[1:]))} in their places, in this order. To begin with new "
         f"heads, load the weights with exclude=[{layers}]."

@@ -1,5 +1,7 @@
 """What can be wrong with a weight file, as exceptions and warnings."""
 
+import sys
+import warnings
 from typing import Any
 
 
@@ -15,3 +17,11 @@ class WeightsNotFoundError(WeightsError, FileNotFoundError):
 
 class WeightsWarning(UserWarning):
     """Weights were loaded, but not as one would expect."""
+
+
+def warn(text: str) -> None:
+    """Warn of the line of the user's program that the call came from."""
+    frame, level = sys._getframe(), 1
+    while frame.f_back and frame.f_globals["__name__"].startswith(("mrcnn.", "concurrent.")):
+        frame, level = frame.f_back, level + 1
+    warnings.warn(text, WeightsWarning, stacklevel=level)

@@ -10,8 +10,6 @@ layers lay in the outer model; a wrapper's tensors stand under the wrapper's nam
 import difflib
 import os
 import re
-import sys
-import warnings
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -20,7 +18,7 @@ import numpy as np
 
 from mrcnn.config import Config
 from mrcnn.weights.agreement import disagreement
-from mrcnn.weights.errors import WeightsError, WeightsWarning
+from mrcnn.weights.errors import WeightsError, warn
 from mrcnn.weights.files import Tensor, WeightsFile, open_weights
 from mrcnn.weights.names import (
     CLASS_DEPENDENT,
@@ -87,7 +85,7 @@ def load_weights(
     """
     excluded, unknown = _excluded_layers(model, exclude)
     for sentence in unknown:
-        _warn(sentence)
+        warn(sentence)
     places = list(_places(model))
     wanted = [place for place in places if place.layer.name not in excluded]
     with open_weights(path) as file:
@@ -106,7 +104,7 @@ def load_weights(
         _adopt_epsilon(values, pairs, epsilon)
     bad = [join(key) for key, array in values.items() if not np.isfinite(array).all()]
     if bad:
-        _warn(
+        warn(
             f"{report.path} holds NaN or infinite values in {shorten(bad)}: its training had "
             "diverged, and the network will give nonsense. Take an earlier checkpoint."
         )
@@ -114,12 +112,12 @@ def load_weights(
         place.variable.assign(values[place.key])
     _keep_random(model, filled={place.layer.name for place, _ in pairs})
     for finding in describe_gaps(report, [place.key for place in wanted], values):
-        _warn(finding)
+        warn(finding)
     if config is not None and not excluded:
         encoder_only = not any(place.layer.name in RPN_LAYERS for place, _ in pairs)
         finding = disagreement(report.path, told, config, _trains(model), encoder_only)
         if finding:
-            _warn(finding)
+            warn(finding)
     return report
 
 
@@ -154,7 +152,7 @@ def warn_of_random_layers(model: Any) -> None:
     layers = {place.layer.name: place.layer for place in _places(model)}
     frozen = [name for name in random_layers(model) if not layers[name].trainable]
     if frozen:
-        _warn(
+        warn(
             f"Layers hold random values and won't be trained: {shorten(frozen)}. No weights were "
             "loaded into them, and what comes behind learns from noise: let them train too "
             '(layers="all", or a regular expression that matches them).'
@@ -214,14 +212,6 @@ def _trains(model: Any) -> bool:
 
 def _group(layer: Any, parents: tuple[str, ...]) -> str:
     return RPN_MODEL if RPN_MODEL in parents else layer.name
-
-
-def _warn(text: str) -> None:
-    """Warn of the line of the user's program that the call came from."""
-    frame, level = sys._getframe(), 1
-    while frame.f_back and frame.f_globals["__name__"].startswith(("mrcnn.", "concurrent.")):
-        frame, level = frame.f_back, level + 1
-    warnings.warn(text, WeightsWarning, stacklevel=level)
 
 
 # -- The model ------------------------------------------------------------------------------

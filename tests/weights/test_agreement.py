@@ -9,7 +9,7 @@ from small_model import build_small
 
 from mrcnn.config import Config
 from mrcnn.detect.configs import config_from_weights
-from mrcnn.weights.agreement import disagreement, other_classes
+from mrcnn.weights.agreement import disagreement, warn_of_other_classes
 from mrcnn.weights.download import weights_path
 from mrcnn.weights.errors import WeightsWarning
 from mrcnn.weights.inspection import inspect_weights
@@ -53,7 +53,7 @@ def test_a_files_own_config_agrees_with_it():
     "there, here",
     [
         ({"MEAN_PIXEL": np.array([9, 9, 9])}, {"MEAN_PIXEL": 9.0}),
-        ({"IMAGE_RESIZE_MODE": "crop"}, {"IMAGE_RESIZE_MODE": "pad64", "IMAGE_MAX_DIM": 64}),
+        ({"IMAGE_RESIZE_MODE": "crop"}, {"IMAGE_RESIZE_MODE": "pad64", "IMAGE_MIN_DIM": 0}),
         ({"IMAGE_MIN_SCALE": 0}, {"IMAGE_MIN_SCALE": 1}),
         ({"IMAGE_MIN_DIM": None}, {"IMAGE_MIN_DIM": 0}),
         ({"RPN_ANCHOR_SCALES": (8, 16, 24, 32, 64)}, {"RPN_ANCHOR_SCALES": [8, 16, 24, 32, 64]}),
@@ -101,8 +101,12 @@ def test_loading_warns_once_and_not_of_another_task(tmp_path):
 
 def test_heads_that_go_on_with_other_classes():
     known = ["BG", "cat", "dog"]
-    assert other_classes(known, known) is None
-    assert other_classes(None, known) is None and other_classes(["BG", "cell"], known) is None
-    sentence = other_classes(known, ("BG", "dog", "cat"))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for same in (known, None, ["BG", "cell"]):
+            warn_of_other_classes(same, known)
+    with pytest.warns(WeightsWarning) as caught:
+        warn_of_other_classes(known, ("BG", "dog", "cat"))
+    sentence = str(caught[0].message)
     assert "know cat, dog, and go on learning dog, cat in their places" in sentence
     assert 'exclude=["mrcnn_class_logits", "mrcnn_bbox_fc", "mrcnn_bbox", "mrcnn_mask"]' in sentence
