@@ -138,7 +138,7 @@ def test_targets(arrays, inputs):
     np.testing.assert_array_equal(masks, arrays["out_target_mask"])
 
 
-def test_losses(model, inputs):
+def test_losses(model, inputs, deterministic):
     losses = model.keras_model.losses_by_name(inputs, training=True)
     golden = FACTS["losses"] | {"loss": FACTS["losses"]["total_with_l2"]}
     for name in (*LOSS_NAMES, "l2", "loss"):
@@ -146,12 +146,13 @@ def test_losses(model, inputs):
         assert float(losses[name]) == pytest.approx(golden[name], rel=1e-4), name
 
 
-def test_gradients(model, inputs):
-    """1e-3: a gradient passes all layers twice, and the boxes' borders are steep."""
+def test_gradients(model, inputs, deterministic):
+    """1e-3: a gradient passes all layers twice, and the boxes' borders are steep. Kernels add up in
+    one order, or a region at a cell's border may now and then jump over it, which is 1.3e-3."""
     assert_norms(gradient_norms(model, inputs), "stop_gradient_all", 1e-3)
 
 
-def test_gradients_with_the_leak_of_the_original(model, inputs, leak):
+def test_gradients_with_the_leak_of_the_original(model, inputs, leak, deterministic):
     norms = gradient_norms(model, inputs)
     assert_norms(norms, "as_reference_all", 1e-3)
     without = FACTS["gradient_norms"]["stop_gradient_all"]
@@ -174,7 +175,7 @@ def test_heads(model, inputs):
         model.set_trainable(".*", verbose=0)
 
 
-def test_one_step(model, inputs, leak, eager):
+def test_one_step(model, inputs, leak, eager, deterministic):
     """Through the public API. It changes the weights, so it comes last."""
     config = model.config
     config.WEIGHT_DECAY = 0.0
