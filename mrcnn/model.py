@@ -42,7 +42,8 @@ from mrcnn.nn.proposals import ProposalLayer
 from mrcnn.nn.rpn import build_rpn_model, rpn_over_pyramid
 from mrcnn.nn.targets import DetectionTargetLayer, PositiveRois
 from mrcnn.train import checkpoints, optimiser
-from mrcnn.train.fit import fit
+from mrcnn.train.fit import check, fit
+from mrcnn.train.folders import begun
 from mrcnn.train.keras_model import KerasModel, TrainingModel
 from mrcnn.weights import download, layout
 from mrcnn.words import log
@@ -244,7 +245,7 @@ class MaskRCNN(LookingInside):
         model_path: a checkpoint written by training: its run goes on in its own folder, after its
         epoch. Any other path begins a new run, named by the time.
         """
-        run = checkpoints.log_dir(self.model_dir, self.config, model_path)
+        self._run_dir = run = checkpoints.log_dir(self.model_dir, self.config, model_path)
         self.log_dir, self.checkpoint_path, self.epoch = run.folder, run.checkpoint, run.epoch
 
     # -- Detecting --------------------------------------------------------------------------
@@ -370,29 +371,29 @@ class MaskRCNN(LookingInside):
         augmentation: see `mrcnn.data.augment`; imgaug and albumentations work too.
         no_augmentation_sources: pictures of these sources stay as they are.
 
-        Returns Keras's History. Raises TrainingDiverged at a loss that is no number, ValueError
-        for data that don't fit together, naming the picture. Ctrl-C and SIGTERM save first.
+        Returns Keras's History. Ctrl-C, SIGTERM and SIGHUP save first. Raises ValueError for data
+        that don't fit, naming the picture; TrainingStopped, or TrainingDiverged at a loss of NaN.
         """
         self._require("training", "train")
         self.set_trainable(optimiser.LAYERS.get(layers, layers), verbose=0)
         self.class_names = list(train_dataset.class_names)
         self._describe()
-        log(f"\nStarting at epoch {self.epoch}. LR={learning_rate}\n")
-        log(f"Checkpoint Path: {self.checkpoint_path}")
-        history = fit(
-            self.keras_model,
-            self.config,
-            checkpoints.LogDir(self.log_dir, self.checkpoint_path, self.epoch),
-            lambda rate: self.compile(rate, self.config.LEARNING_MOMENTUM),
-            train_dataset,
-            val_dataset,
-            learning_rate,
-            epochs,
-            augmentation,
-            custom_callbacks,
-            no_augmentation_sources,
-            measure=lambda: self._validation_ap(val_dataset),
-        )
+        check(train_dataset, val_dataset, self.config)
+        with begun(self) as run:
+            history = fit(
+                self.keras_model,
+                self.config,
+                run,
+                lambda rate: self.compile(rate, self.config.LEARNING_MOMENTUM),
+                train_dataset,
+                val_dataset,
+                learning_rate,
+                epochs,
+                augmentation,
+                custom_callbacks,
+                no_augmentation_sources,
+                measure=lambda: self._validation_ap(val_dataset),
+            )
         self.epoch = max(self.epoch, epochs)
         return history
 

@@ -1,7 +1,6 @@
 """What happens between batches and epochs of training."""
 
 import contextlib
-import os
 from collections.abc import Callable
 from typing import Any
 
@@ -12,59 +11,78 @@ from mrcnn.data.dataset import Dataset
 from mrcnn.data.inputs import picture_name
 from mrcnn.train.checkpoints import (
     INTERRUPTED,
+    LogDir,
     TrainingState,
-    checkpoints,
     kept_variables,
+    numbered,
+    remove,
     remove_states,
+    save_checkpoint,
     stable_names,
 )
+from mrcnn.train.stopping import TrainingStopped, cant_be_written, what_is_safe
+from mrcnn.weights.errors import WeightsError
 
 
-class TrainingDiverged(RuntimeError):
+class TrainingDiverged(TrainingStopped):
     """A loss is NaN or infinite; the weights in memory are lost, the checkpoints are not."""
 
 
 class Checkpoint(keras.callbacks.Callback):
     """Write the weights and, beside them, the optimiser's state after every epoch.
 
-    path: the file, with {epoch:04d} in it.
+    log: where to; its `epoch` becomes the one that an exact resumption could go on after.
     state: what of `TrainingState` stays the same: first_epoch, last_epoch, seed, learning_rate.
     keep: delete all but the newest so many of this run; 0 keeps all.
     best_only: keep one checkpoint, that of the lowest validation loss (or loss, without one).
     best: that loss so far, where the run goes on from an earlier one.
+    Raises TrainingStopped where a file can't be written.
     """
 
     def __init__(
-        self, path: str, state: dict[str, Any], keep: int, best_only: bool, best: float = np.inf
+        self, log: LogDir, state: dict[str, Any], keep: int, best_only: bool, best: float = np.inf
     ) -> None:
         super().__init__()
-        self.path, self.state, self.keep, self.best_only = path, state, keep, best_only
-        self.best = best
+        self.log, self.state, self.best_only, self.best = log, state, best_only, best
+        self.keep = 1 if best_only else keep
+
+    def on_train_begin(self, logs: dict[str, float] | None = None) -> None:
+        self._remove_older()  # where the last run was killed before it did
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-        loss = watched_loss(logs or {})
-        folder, path = os.path.dirname(self.path), self.path.format(epoch=epoch + 1)
-        older = checkpoints(folder)
+        before, path = self.log.epoch, self.log.path(epoch + 1)
+        try:
+            self._write(path, epoch + 1, watched_loss(logs or {}))
+        except (OSError, WeightsError) as error:
+            self.log.epoch = before
+            with contextlib.suppress(OSError):
+                remove_states(self.log.weights, {before, *numbered(self.log.weights)})
+            told = f"{cant_be_written(path, error)} {what_is_safe(self.log.weights)}"
+            raise TrainingStopped(told) from error
+        self._remove_older()
+        interrupted = self.log.path(INTERRUPTED)
+        if interrupted != path:  # a script may have set one path for all
+            remove(interrupted)  # this epoch holds more
+        newest = max(numbered(self.log.weights), default=epoch + 1)
+        remove_states(self.log.weights, {epoch + 1, newest})
+
+    def _write(self, path: str, epoch: int, loss: float) -> None:
         # The state goes first, and older ones go last: weights on disk then always have theirs.
         TrainingState(
-            epoch + 1,
+            epoch,
             **self.state,
             trainable=stable_names(self.model.trainable_weights),
             variables=[np.asarray(v) for v in kept_variables(self.model.optimizer)],
-        ).save(folder)
+        ).save(self.log.weights)
+        self.log.epoch = epoch
         if not self.best_only or loss < self.best:
-            self.best = loss
-            self.model.save_weights(path)
-            keep = 1 if self.best_only else self.keep
-            numbered = [p for p in older if not p.endswith(f"{INTERRUPTED}.h5") and p != path]
-            for old in numbered[: len(numbered) + 1 - keep] if keep else []:
-                os.remove(old)
-        for old in older:  # this epoch holds more than what an interruption had left
-            if old.endswith(f"{INTERRUPTED}.h5"):
-                with contextlib.suppress(FileNotFoundError):
-                    os.remove(old)
-        newest = [int(p[-7:-3]) for p in checkpoints(folder)[-1:]]
-        remove_states(folder, keep={epoch + 1, *newest})
+            save_checkpoint(self.model, path, epoch)
+            self.best = loss if self.best_only else self.best
+
+    def _remove_older(self) -> None:
+        paths = list(numbered(self.log.weights).values())
+        for path in paths[: -self.keep] if self.keep else []:
+            remove(path)
 
 
 def watched_loss(logs: dict[str, Any]) -> float:
@@ -84,12 +102,10 @@ class StopWhenDiverged(keras.callbacks.Callback):
             return
         ids = np.asarray(self.model.batch_image_ids).astype(int)
         pictures = "; ".join(picture_name(self.dataset, i) for i in ids)
-        saved = checkpoints(self.folder)
-        rescue = f"The last checkpoint is {saved[-1]}." if saved else "No epoch was finished."
         raise TrainingDiverged(
             f"The loss is not a number at batch {batch + 1}, whose pictures were: {pictures}. "
-            f"{rescue} Most often the learning rate is too high: try a tenth of it, or look at "
-            "these pictures' masks."
+            f"{what_is_safe(self.folder)} Most often the learning rate is too high: try a tenth of "
+            "it, or look at these pictures' masks."
         )
 
 

@@ -3,8 +3,11 @@
 logs/cells20261123T0308/mask_rcnn_cells_0001.h5      after the first epoch, and so on
 logs/cells20261123T0308/optimizer_0001.npz           beside the newest: momentum, step, seed
 logs/cells20261123T0308/mask_rcnn_cells_interrupted.h5    when a run was stopped by hand
+logs/cells20261123T0308/history.csv                  a row an epoch; whoever makes it has the folder
 """
 
+import contextlib
+import csv
 import datetime
 import os
 import re
@@ -16,12 +19,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mrcnn.config import Config
+from mrcnn.errors import UsageError
+from mrcnn.weights.errors import WeightsError
+from mrcnn.weights.files import open_weights
 from mrcnn.whole import whole
 
 if TYPE_CHECKING:
     import keras
 
-INTERRUPTED = "interrupted"
+INTERRUPTED, BEST = "interrupted", "best"
+HISTORY = "history.csv"
 
 
 def run_name(config: Config) -> str:
@@ -31,11 +38,25 @@ def run_name(config: Config) -> str:
 
 @dataclass
 class LogDir:
-    """A run's folder, the pattern of its checkpoints, and the epoch that it has reached."""
+    """A run's folder, the pattern of its checkpoints, and the epoch that it has reached.
+
+    begun: the folder is this run's already; else it takes one when it begins to train.
+    """
 
     folder: str
     checkpoint: str  # holds {epoch:04d}
     epoch: int
+    begun: bool = False
+
+    @property
+    def weights(self) -> str:
+        """The folder of the checkpoints: the run's, unless a script has set another."""
+        return os.path.dirname(self.checkpoint)
+
+    def path(self, epoch: int | str) -> str:
+        """The checkpoint after an epoch, or of another ending."""
+        form = "" if isinstance(epoch, str) else "04d"
+        return re.sub(r"\{epoch[^}]*\}", lambda _: format(epoch, form), self.checkpoint)
 
 
 def log_dir(model_dir: str, config: Config, path: str | os.PathLike | None = None) -> LogDir:
@@ -44,24 +65,36 @@ def log_dir(model_dir: str, config: Config, path: str | os.PathLike | None = Non
     Any other path, an ImageNet file for one, begins a new run, named by the time.
     """
     name = run_name(config)
-    started, epoch = datetime.datetime.now(), 0
     match = re.search(
         rf"[/\\][^/\\]+?(\d{{8}}T\d{{4}})[/\\]mask_rcnn_[^/\\]+?_(\d{{4}}|{INTERRUPTED})\.h5$",
         os.path.abspath(path) if path else "",
     )
-    if match:
-        started = datetime.datetime.strptime(match.group(1), "%Y%m%dT%H%M")
-        epoch = _reached(os.fspath(path), match.group(2))
-    folder = os.path.join(model_dir, f"{name}{started:%Y%m%dT%H%M}")
-    return LogDir(folder, os.path.join(folder, f"mask_rcnn_{name}_{{epoch:04d}}.h5"), epoch)
+    started = match[1] if match else f"{datetime.datetime.now():%Y%m%dT%H%M}"
+    folder = os.path.join(model_dir, f"{name}{started}")
+    # Weights of another task say where to count on from, but its folder is not this run's.
+    begun = bool(match) and os.path.isfile(os.path.join(folder, os.path.basename(path)))
+    return LogDir(
+        folder,
+        os.path.join(folder, f"mask_rcnn_{name}_{{epoch:04d}}.h5"),
+        epoch=reached(path) if match else 0,
+        begun=begun,
+    )
 
 
-def _reached(path: str, number: str) -> int:
-    if number != INTERRUPTED:
-        return int(number)
+def reached(path: str | os.PathLike) -> int:
+    """The last epoch that its run had finished when a checkpoint was written."""
+    number = re.search(r"_(\d{4})\.h5$", os.fspath(path))
+    if number:
+        return int(number[1])
+    with contextlib.suppress(WeightsError, OSError), open_weights(path) as file:
+        if isinstance(epoch := file.description.get("epoch"), int):
+            return epoch
+    # Files of older versions don't say.
     folder = os.path.dirname(path)
-    numbers = [re.search(r"_(\d{4})\.(h5|npz)$", name) for name in os.listdir(folder)]
-    return max((int(match.group(1)) for match in numbers if match), default=0)
+    known = [*numbered(folder)]
+    with contextlib.suppress(UsageError, OSError):
+        known += [int(row["epoch"]) for row in read_history(os.path.join(folder, HISTORY))]
+    return max(known, default=0)
 
 
 def find_last(model_dir: str, config: Config) -> str:
@@ -88,6 +121,8 @@ def newest(logs: str | os.PathLike) -> Path | None:
     """The checkpoint under a folder of logs that was written last, of a run of any NAME."""
     files = Path(logs).expanduser().glob("*/mask_rcnn*.h5")
     found = [path for path in files if re.fullmatch(r".*\d{8}T\d{4}", path.parent.name)]
+    in_turn = re.compile(rf".*_(\d{{4}}|{INTERRUPTED})\.h5")
+    found = [path for path in found if in_turn.fullmatch(path.name)] or found
     # A copied folder may have given all its files one time; then the later run and epoch it is.
     return max(
         found,
@@ -97,13 +132,53 @@ def newest(logs: str | os.PathLike) -> Path | None:
 
 
 def checkpoints(folder: str) -> list[str]:
-    """Paths of a run's checkpoints, oldest first; an interrupted one comes last."""
+    """Paths of a run's checkpoints, by the epochs that they have reached, the furthest last."""
     names = os.listdir(folder) if os.path.isdir(folder) else []
-    return [
-        os.path.join(folder, name)
-        for name in sorted(names)
-        if name.startswith("mask_rcnn") and name.endswith(".h5")
-    ]
+    found = sorted(n for n in names if n.startswith("mask_rcnn") and n.endswith(".h5"))
+
+    def place(name: str) -> tuple[int, bool]:
+        interrupted = name.endswith(f"{INTERRUPTED}.h5")
+        ours = interrupted or re.search(r"_\d{4}\.h5$", name)
+        return (reached(os.path.join(folder, name)) if ours else -1), interrupted
+
+    return [os.path.join(folder, name) for name in sorted(found, key=place)]
+
+
+def numbered(folder: str) -> dict[int, str]:
+    """Paths of the checkpoints that a run wrote after an epoch, by its number, ascending."""
+    names = sorted(os.listdir(folder)) if os.path.isdir(folder) else []
+    matches = [(re.fullmatch(r"mask_rcnn.*_(\d{4})\.h5", name), name) for name in names]
+    return {int(match[1]): os.path.join(folder, name) for match, name in matches if match}
+
+
+def read_history(path: str | os.PathLike) -> list[dict[str, str]]:
+    """The rows of a run's history.csv; none where there is no such file.
+
+    Raises UsageError where it is no such table any more.
+    """
+    if not os.path.isfile(path):
+        return []
+    try:
+        with open(path, newline="", encoding="utf-8") as file:
+            rows = list(csv.DictReader(file))
+        for row in rows:
+            int(row["epoch"])
+    except (KeyError, TypeError, ValueError, csv.Error) as error:
+        raise UsageError(
+            f"{path} is no table with a column `epoch` any more, as a run writes it: move it "
+            "elsewhere, and a new one is begun."
+        ) from error
+    return rows
+
+
+def save_checkpoint(model: "keras.Model", path: str, epoch: int) -> None:
+    """Write a model's weights, and with them the last epoch that was finished."""
+    description = getattr(model, "description", None) or {}
+    model.description = {**description, "epoch": epoch}
+    try:
+        model.save_weights(path)
+    finally:
+        model.description = description
 
 
 @dataclass
@@ -126,7 +201,8 @@ class TrainingState:
     def save(self, folder: str) -> None:
         """Write beside the checkpoint of this epoch, whole or not at all."""
         path = _state_path(folder, self.epoch)
-        with whole(path, lasting=True) as unfinished, unfinished.open("wb") as file:
+        size = sum(array.nbytes for array in self.variables)
+        with whole(path, lasting=True, size=size) as unfinished, unfinished.open("wb") as file:
             np.savez(
                 file,
                 numbers=[self.epoch, self.first_epoch, self.last_epoch, self.seed],
@@ -198,8 +274,14 @@ def remove_states(folder: str, keep: set[int]) -> None:
     """Delete the states of all epochs but some."""
     for name in os.listdir(folder):
         match = re.fullmatch(r"optimizer_(\d{4})\.npz", name)
-        if match and int(match.group(1)) not in keep:
-            os.remove(os.path.join(folder, name))
+        if match and int(match[1]) not in keep:
+            remove(os.path.join(folder, name))
+
+
+def remove(path: str) -> None:
+    """Delete a file that isn't needed any more, if that can be; it is no reason to stop."""
+    with contextlib.suppress(OSError):
+        os.remove(path)
 
 
 def _state_path(folder: str, epoch: int) -> str:

@@ -4,6 +4,7 @@ import functools
 import importlib.util
 import logging
 import os
+import shutil
 import sys
 import warnings
 from collections.abc import Callable, Collection
@@ -24,13 +25,15 @@ from mrcnn.train.callbacks import (
     ValidationAP,
     watched_loss,
 )
-from mrcnn.train.checkpoints import LogDir, TrainingState
+from mrcnn.train.checkpoints import HISTORY, LogDir, TrainingState, kept_variables
 from mrcnn.train.feed import streams
-from mrcnn.train.history import CsvLog, plot_curves, read_history
+from mrcnn.train.history import CsvLog, plot_curves
 from mrcnn.train.keras_model import TrainingModel
 from mrcnn.train.optimiser import schedule
 from mrcnn.train.stopping import stoppable
 from mrcnn.weights.layout import warn_of_random_layers
+from mrcnn.whole import megabytes
+from mrcnn.words import log as write_line
 
 logger = logging.getLogger(__name__)
 
@@ -49,20 +52,15 @@ def fit(
     no_augmentation_sources: Collection[str] | None = None,
     measure: Callable[[], dict[str, float]] | None = None,
 ) -> keras.callbacks.History:
-    """Train up to epoch number `epochs`, going on after `log.epoch`.
+    """Train up to epoch number `epochs`, going on after `log.epoch`, which follows.
 
+    train_dataset, val_dataset: checked. log: as `mrcnn.train.folders.begun` gives it.
     compile_model: compiles the model for a learning rate. measure: validation AP for the logs.
-    Raises DatasetError before anything is written where a dataset has mistakes.
     """
-    if not tf.executing_eagerly():
-        raise RuntimeError(
-            "train() was called inside a graph or a session of TensorFlow 1: take it out of "
-            "the `with graph.as_default():` or `with session.as_default():` around it."
-        )
-    check(train_dataset, val_dataset, config)
-    os.makedirs(log.folder, exist_ok=True)
+    write_line(f"\nStarting at epoch {log.epoch}. LR={learning_rate}\n")
+    write_line(f"Checkpoint Path: {log.checkpoint}")
     steady = config.LEARNING_RATE_SCHEDULE == "constant"
-    state = TrainingState.load(log.folder, log.epoch)
+    state = TrainingState.load(log.weights, log.epoch)
     if state is not None and not state.fits(model, learning_rate, epochs, steady):
         state = None
     first_epoch = state.first_epoch if state else log.epoch
@@ -101,16 +99,15 @@ def fit(
         "seed": seed,
         "learning_rate": float(learning_rate),
     }
-    callbacks = [Reseed(seed), StopWhenDiverged(train_dataset, log.folder)]
+    callbacks = [Reseed(seed), StopWhenDiverged(train_dataset, log.weights)]
     if config.VALIDATION_AP_EVERY and measure:
         callbacks.append(ValidationAP(config.VALIDATION_AP_EVERY, measure))
-    history_path = os.path.join(log.folder, "history.csv")
-    earlier = [row for row in read_history(history_path) if int(row["epoch"]) <= log.epoch]
-    best = min(map(watched_loss, earlier), default=np.inf)
-    callbacks.append(
-        Checkpoint(log.checkpoint, numbers, config.KEEP_CHECKPOINTS, config.SAVE_BEST_ONLY, best)
-    )
-    callbacks += _loggers(log.folder, log.epoch)
+    table = CsvLog(os.path.join(log.folder, HISTORY), log.epoch)
+    best = min(map(watched_loss, table.rows), default=np.inf)
+    keep, best_only = config.KEEP_CHECKPOINTS, config.SAVE_BEST_ONLY
+    callbacks += [table, Checkpoint(log, numbers, keep, best_only, best)]
+    callbacks += _tensorboard(log.folder)
+    _say_if_short_of_room(log, model, 1 if best_only else keep or epochs - log.epoch)
     if config.EARLY_STOPPING_PATIENCE:
         watched = "val_loss" if len(generators) > 1 else "loss"
         callbacks.append(
@@ -141,8 +138,14 @@ def fit(
 def check(train_dataset: Dataset, val_dataset: Dataset | None, config: Config) -> None:
     """Look for mistakes in the data: in all of it, or in what can be read in some 20 seconds.
 
-    Raises DatasetError where there are any, naming the pictures.
+    Raises DatasetError where there are any, naming the pictures; RuntimeError where TensorFlow
+    can't train.
     """
+    if not tf.executing_eagerly():
+        raise RuntimeError(
+            "train() was called inside a graph or a session of TensorFlow 1: take it out of "
+            "the `with graph.as_default():` or `with session.as_default():` around it."
+        )
     for what, dataset, seconds in (
         ("The training data", train_dataset, 15),
         ("The validation data", val_dataset, 5),
@@ -157,13 +160,29 @@ def _seed(config: Config) -> int:
     return int(np.random.randint(2**31)) if config.SEED is None else int(config.SEED)
 
 
-def _loggers(folder: str, epoch: int) -> list[keras.callbacks.Callback]:
-    loggers = [CsvLog(os.path.join(folder, "history.csv"), epoch)]
+def _say_if_short_of_room(log: LogDir, model: TrainingModel, count: int) -> None:
+    """Warn where the disk can't hold so many checkpoints more."""
+    weights = sum(np.prod(v.shape) * 4.0 for v in model.variables)
+    state = sum(np.prod(v.shape) * 4.0 for v in kept_variables(model.optimizer))
+    needed = (count + 1) * weights + 2 * state  # the newest ones are written beside those before
+    try:
+        free = shutil.disk_usage(log.weights).free
+    except OSError:  # a file system that doesn't tell
+        return
+    if free < needed:
+        warnings.warn(
+            f"{log.weights} has room for {megabytes(free)}, and this training's checkpoints take "
+            f"{megabytes(needed)} ({megabytes(weights)} each): make room, or keep fewer with "
+            "KEEP_CHECKPOINTS. Where the disk is full, training stops.",
+            stacklevel=2,
+        )
+
+
+def _tensorboard(folder: str) -> list[keras.callbacks.Callback]:
     if importlib.util.find_spec("tensorboard"):
-        loggers.append(keras.callbacks.TensorBoard(log_dir=folder))
-    else:
-        _log_once("TensorBoard isn't installed: no curves for it (pip install tensorboard).")
-    return loggers
+        return [keras.callbacks.TensorBoard(log_dir=folder)]
+    _log_once("TensorBoard isn't installed: no curves for it (pip install tensorboard).")
+    return []
 
 
 @functools.cache

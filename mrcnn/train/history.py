@@ -1,10 +1,14 @@
 """A run's history.csv, a row an epoch, and its curves."""
 
 import csv
+import errno
 import os
+import warnings
 
 import keras
 
+from mrcnn.train.checkpoints import read_history
+from mrcnn.train.stopping import TrainingStopped, cant_be_written, what_is_safe
 from mrcnn.whole import whole
 
 
@@ -12,7 +16,9 @@ class CsvLog(keras.callbacks.Callback):
     """One row an epoch: its number and every number of the logs; a resumed run adds rows.
 
     Columns may come and go (validation AP isn't measured in each epoch), so the file is written
-    anew each time.
+    anew each time. It comes before the epoch's checkpoint: a run that is killed between the two
+    trains the epoch again, and one with a checkpoint has its row.
+    Raises TrainingStopped where the disk is full or the folder gone.
     """
 
     def __init__(self, path: str, epoch: int) -> None:
@@ -22,19 +28,25 @@ class CsvLog(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         self.rows.append({"epoch": epoch + 1, **(logs or {})})
+        try:
+            self._write()
+        except OSError as error:
+            told = cant_be_written(self.path, error)
+            if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.ENOENT):
+                safe = what_is_safe(os.path.dirname(self.path))
+                raise TrainingStopped(f"{told} {safe}") from error
+            # A spreadsheet may have it open, which on Windows keeps others out.
+            warnings.warn(f"{told} Its rows come with the next epoch's.", stacklevel=2)
+
+    def _write(self) -> None:
         columns = list(dict.fromkeys(name for row in self.rows for name in row))
-        with whole(self.path) as unfinished, unfinished.open("w", newline="") as file:
+        with (
+            whole(self.path, lasting=True) as unfinished,
+            unfinished.open("w", newline="", encoding="utf-8") as file,
+        ):
             writer = csv.DictWriter(file, columns)
             writer.writeheader()
             writer.writerows(self.rows)
-
-
-def read_history(path: str) -> list[dict[str, str]]:
-    """The rows of a run's history.csv; none where there is no such file."""
-    if not os.path.isfile(path):
-        return []
-    with open(path, newline="") as file:
-        return list(csv.DictReader(file))
 
 
 def plot_curves(folder: str) -> None:
@@ -58,4 +70,9 @@ def plot_curves(folder: str) -> None:
         ax.set_xlabel("epoch")
         ax.grid(alpha=0.3)
         ax.legend()
-    figure.savefig(os.path.join(folder, "curves.png"), dpi=90)
+    path = os.path.join(folder, "curves.png")
+    try:
+        with whole(path) as unfinished:
+            figure.savefig(unfinished, format="png", dpi=90)
+    except OSError as error:  # the weights are safe, and the numbers in history.csv
+        warnings.warn(cant_be_written(path, error), stacklevel=2)
