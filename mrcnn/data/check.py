@@ -230,7 +230,10 @@ def _judge_counts(
     empty = sorted(image_id for image_id, count in counts.items() if not count)
     keeps_empty = bool(config and config.TRAIN_ON_EMPTY_IMAGES)
     if empty and len(empty) == report.total and not keeps_empty:
-        report.mistakes.append("No picture has an instance: what does load_mask() return?")
+        # Of files a person knows where they come from; of a program what it calls.
+        root = getattr(dataset, "root", None)
+        cure = f"label some in {root}." if root else "what does load_mask() return?"
+        report.mistakes.append(f"No picture has an instance: {cure}")
     elif empty:
         fate = "count as background" if keeps_empty else "are left out of training"
         report.notices.append(

@@ -119,6 +119,11 @@ def make_plan(wishes: Wishes) -> Plan:
     start = find_start(wishes.weights, wishes.logs, config)
 
     labels, val_labels = count_labels(train), count_labels(val)
+    if labels and not val_labels and used_classes([val]) is not None:
+        raise DatasetError(
+            f"No picture for validation has an instance: label some in {val.root}, or give others "
+            "with --val."
+        )
     if mistake := disagreement(labels, val_labels, wishes.class_name):
         raise DatasetError(mistake)
     every = list(dict.fromkeys([*train.class_names, *val.class_names]))

@@ -116,6 +116,16 @@ def test_a_few_labels_of_a_class_that_only_validation_has_are_told(tmp_path, cap
     assert "not in training rare (1 label): can't be learned" in capsys.readouterr().out
 
 
+def test_validation_without_labels_is_refused_before_anything_is_built(tmp_path, capsys):
+    data = tmp_path / "set"
+    coco(data / "train" / "a.json", ["a.png", "b.png"], {1: "cell"}, [1])
+    coco(data / "val" / "a.json", ["c.png", "d.png"], {1: "cell"}, [])
+    for argv in ([], ["--dry-run"]):
+        assert run("train", data, "--weights", "none", *argv) == 2
+        told = capsys.readouterr().err
+        assert "No picture for validation has an instance: label some in" in told and "val" in told
+
+
 # -- Classes without instances ----------------------------------------------------------------
 
 
