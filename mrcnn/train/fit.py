@@ -15,7 +15,7 @@ import numpy as np
 import tensorflow as tf
 
 from mrcnn.config import Config
-from mrcnn.data.check import check_dataset
+from mrcnn.data.check import check_for_training
 from mrcnn.data.dataset import Dataset
 from mrcnn.data.generator import DataGenerator
 from mrcnn.train.callbacks import (
@@ -146,14 +146,8 @@ def check(train_dataset: Dataset, val_dataset: Dataset | None, config: Config) -
             "train() was called inside a graph or a session of TensorFlow 1: take it out of "
             "the `with graph.as_default():` or `with session.as_default():` around it."
         )
-    for what, dataset, seconds in (
-        ("The training data", train_dataset, 15),
-        ("The validation data", val_dataset, 5),
-    ):
-        if dataset is not None:
-            report = check_dataset(dataset, config, seconds=seconds)
-            report.refuse_mistakes(what)
-            print(f"{what}: {report}")
+    for line in check_for_training(train_dataset, val_dataset, config):
+        print(line)
 
 
 def _seed(config: Config) -> int:
