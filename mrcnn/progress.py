@@ -29,6 +29,11 @@ class Progress:
         print(text, file=sys.stderr, flush=True)
         self._draw()
 
+    def expect(self, more: int) -> None:
+        """There is more to do than was known."""
+        self._total += more
+        self._draw()
+
     def advance(self) -> None:
         """One more is done."""
         self._done += 1

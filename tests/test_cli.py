@@ -5,6 +5,10 @@ import json
 import os
 import subprocess
 import sys
+import threading
+from dataclasses import replace
+from functools import partial
+from http.server import HTTPServer, SimpleHTTPRequestHandler
 from pathlib import Path
 
 import numpy as np
@@ -13,11 +17,14 @@ from PIL import Image
 from pycocotools.coco import COCO
 
 from mrcnn.cli import detect, main, synthetic
+from mrcnn.cli.commands import build_parser
 from mrcnn.cli.configs import apply_setting, load_config
 from mrcnn.config import Config, hyper_parameter_names
-from mrcnn.detect import files
+from mrcnn.data.formats import open as open_data
+from mrcnn.detect import overlays
 from mrcnn.detect.configs import class_names, config_from_weights
 from mrcnn.errors import UsageError
+from mrcnn.weights import download
 from mrcnn.weights.inspection import inspect_weights
 from mrcnn.weights.writing import write_weights
 
@@ -104,7 +111,7 @@ def test_detect_with_synthetic_weights_from_the_terminal(photos, tmp_path, weigh
     assert done.stdout.count("never trained") == 2
     assert "large.jpg  700 x 420" in done.stdout and "1 failed" in done.stdout
 
-    with Image.open(out / "large.png") as overlay, Image.open(photos / "large.jpg") as picture:
+    with Image.open(out / "large.jpg") as overlay, Image.open(photos / "large.jpg") as picture:
         assert overlay.size == picture.size
     truth = COCO(out / "images.json")
     found = truth.loadRes(str(out / "results.json"))
@@ -175,7 +182,7 @@ assert not {"tensorflow", "keras", "matplotlib"} & set(sys.modules)
         (["{photos}", "--classes", "a,b"], "--classes names 2 classes and the network has 3"),
         (["{photos}", "--config", "{photos}/no.py"], "there is no file"),
         (["{photos}", "--out", "{photos}/README.md"], "is a file"),
-        (["{photos}", "--out", "{photos}"], "small.png, one of the pictures"),
+        (["{photos}", "--out", "{photos}"], "broken.jpg, one of the pictures"),
         (["{photos}", "--weights", "synthetic", "--config", "x.py"], "leave --config out"),
     ],
 )
@@ -231,14 +238,15 @@ def test_every_picture_gets_an_overlay_of_its_own(photos, tmp_path, fake_detecto
     overlays = {Path(image["path"]).relative_to(photos).as_posix(): image for image in images}
     assert {name: image["overlay"] for name, image in overlays.items()} == {
         "large.bmp": "large.png",
-        "large.jpg": "large_3.png",  # large_2 is another picture's own name
+        "large.jpg": "large.jpg",
         "LARGE_2.png": "LARGE_2.png",
         "small.png": "small.png",
-        "sub/large.png": "large_4.png",
+        "sub/large.png": "large_3.png",  # large_2 is another picture's own name
     }
-    assert {path.name for path in out.glob("*.png")} == {image["overlay"] for image in images}
-    with Image.open(out / "large_3.png") as overlay:
-        assert overlay.size == (700, 420)
+    overlays = {path.name for path in out.iterdir() if path.suffix != ".json"}
+    assert overlays == {image["overlay"] for image in images}
+    with Image.open(out / "large.jpg") as overlay:
+        assert overlay.size == (700, 420) and overlay.format == "JPEG"
 
 
 def test_a_picture_that_the_network_refuses_does_not_stop_the_rest(
@@ -286,9 +294,9 @@ def test_a_full_disk_ends_the_run_with_a_sentence(photos, tmp_path, monkeypatch,
         raise OSError(28, "No space left on device", str(path))
 
     monkeypatch.setattr(detect, "load_detector", lambda *_: _fake)
-    monkeypatch.setattr(files, "write_png", full)
-    assert _detect([photos / "large.jpg"], tmp_path / "out") == 2
-    assert "large.png: No space left on device." in capsys.readouterr().err
+    monkeypatch.setattr(overlays, "write_png", full)
+    assert _detect([photos / "small.png", photos / "large.jpg"], tmp_path / "out") == 2
+    assert "small.png: No space left on device." in capsys.readouterr().err
 
 
 def test_the_bar_is_drawn_on_a_terminal_only(photos, tmp_path, monkeypatch, fake_detector):
@@ -302,6 +310,194 @@ def test_the_bar_is_drawn_on_a_terminal_only(photos, tmp_path, monkeypatch, fake
         assert ("] 1 of 2  " in stream.getvalue()) is drawn
         assert ("pictures/s" in stream.getvalue()) is drawn
     assert stream.getvalue() == ""
+
+
+# -- What people give -----------------------------------------------------------------------
+
+
+@pytest.fixture
+def server(photos):
+    """The folder of pictures behind an http address."""
+
+    class Quiet(SimpleHTTPRequestHandler):
+        def log_message(self, *_):
+            pass
+
+    server = HTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(photos)))
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def test_addresses_are_fetched_and_kept_beside_the_results(
+    server, tmp_path, fake_detector, capsys, monkeypatch
+):
+    monkeypatch.setenv("no_proxy", "*")
+    out = tmp_path / "out"
+    addresses = [f"{server}/small.png", f"{server}/gone.jpg"]
+    assert _detect(addresses, out, "--labels", "via") == 1
+    said = capsys.readouterr()
+    assert f"Fetching {addresses[0]}\n[1/2] {addresses[0]}  90 x 60  1 synthetic A" in said.out
+    assert said.err == f"failed: {addresses[1]}: the server answers 404 File not found.\n"
+    (image,) = json.loads((out / "images.json").read_text())["images"]
+    assert image["address"] == addresses[0] and image["file_name"] == "small.png"
+    assert Path(image["path"]) == out / "fetched" / "small.png" and Path(image["path"]).is_file()
+    labelled = open_data(out / "via.json")
+    assert [info["path"] for info in labelled.image_info] == [image["path"]]
+
+
+def test_a_picture_on_standard_input(photos, tmp_path):
+    code = """
+import sys
+from mrcnn.cli import detect, main
+from test_cli import _fake
+detect.load_detector = lambda *_: _fake
+sys.exit(main(["detect", "-", "--weights", "nucleus", "--out", sys.argv[1]]))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path / "out")],
+        input=(photos / "small.png").read_bytes(),
+        env={**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'tests'}"},
+        capture_output=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert b"[1/1] standard input  90 x 60  1 nucleus" in done.stdout
+    assert (tmp_path / "out" / "stdin.png").is_file()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems refuse such names themselves")
+def test_names_that_the_terminal_cannot_show(photos, tmp_path):
+    """細胞.png under cp1252, and bytes that are no UTF-8, ended the whole run."""
+    for name in ("細胞.png", os.fsdecode(b"\xff.png")):
+        os.link(photos / "small.png", photos / name)
+    code = """
+import sys
+from mrcnn.cli import detect, main
+from test_cli import _fake
+detect.load_detector = lambda *_: _fake
+sys.exit(main(["detect", *sys.argv[1:3], "--weights", "nucleus", "--out", sys.argv[3]]))
+"""
+    variables = {"PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'tests'}", "PYTHONIOENCODING": "cp1252"}
+    done = subprocess.run(
+        [sys.executable, "-c", code, photos, photos / "no.png", tmp_path / "out"],
+        env={**os.environ, **variables},
+        capture_output=True,
+    )
+    assert done.returncode == 2 and b"there is no file or folder" in done.stderr
+    (photos / "broken.jpg").unlink()
+    done = subprocess.run(
+        [sys.executable, "-c", code, photos, photos / "small.png", tmp_path / "out"],
+        env={**os.environ, **variables},
+        capture_output=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert rb"\u7d30\u80de.png  90 x 60" in done.stdout and rb"\udcff.png" in done.stdout
+    assert b"4 pictures, 4 instances" in done.stdout and done.stderr == b""
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such files")
+def test_a_pipe_is_not_waited_for(photos, tmp_path, fake_detector, capsys):
+    os.mkfifo(photos / "pipe.png")
+    assert _detect([photos / "pipe.png"], tmp_path / "out") == 2
+    assert "pipe.png is a pipe, not a file" in capsys.readouterr().err
+    assert _detect([photos], tmp_path / "out") == 1
+    assert f"warning: passed over in {photos}" in capsys.readouterr().err
+
+
+def test_videos_need_no_labels_and_their_package(
+    photos, tmp_path, fake_detector, capsys, monkeypatch
+):
+    (photos / "film.MP4").touch()
+    given = ["detect", photos / "film.MP4", "--weights", "synthetic", "--out", tmp_path / "out"]
+    assert _run(*given, "--labels", "via") == 2
+    assert "--labels via needs pictures, and" in capsys.readouterr().err
+    monkeypatch.setitem(sys.modules, "imageio_ffmpeg", None)  # its import then fails
+    assert _run(*given) == 2
+    assert "film.MP4: Video needs the package imageio-ffmpeg" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+# -- Names of weights -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "name, near",
+    [
+        ("nucleu", "nucleus"),
+        ("Coco", "coco"),
+        ("mask_rcnn_coco.h5", "coco"),
+        ("coco.h5", "coco"),
+        ("lastt", "last"),
+        ("cels.h5", "cells.h5"),
+        ("qqq", None),
+    ],
+)
+@pytest.mark.parametrize("command", ["detect", "evaluate", "inspect", "train"])
+def test_a_name_that_is_none_is_answered_with_the_near_one(
+    command, name, near, photos, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "cells.h5").touch()
+    argv = [command, name] if command == "inspect" else [command, photos, "--weights", name]
+    assert _run(*argv) == 2
+    said = capsys.readouterr().err
+    assert f"there is no weight file {name}, and no weights of that name. " in said
+    assert "Names are " in said and "nucleus (comes with the package)" in said
+    if near not in ("last", None) or command not in ("inspect",):
+        assert (f"Did you mean {near}? " in said) is (near is not None)
+
+
+@pytest.mark.parametrize("command", ["detect", "evaluate"])
+def test_missing_weights_are_answered_with_the_names(command, photos, capsys):
+    assert _run(command, photos) == 2
+    said = capsys.readouterr().err
+    assert f"mrcnn {command}: which weights? --weights is missing. Names are nucleus (" in said
+    assert "usage" not in said
+
+
+def test_a_download_without_a_connection_says_that_it_tries_and_how_long(
+    photos, tmp_path, monkeypatch, capsys
+):
+    unreachable = replace(download.KNOWN_FILES["coco"], url="http://127.0.0.1:9/coco.h5")
+    monkeypatch.setitem(download.KNOWN_FILES, "coco", unreachable)
+    monkeypatch.setenv("MRCNN_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("no_proxy", "*")
+    monkeypatch.setattr(download, "PAUSE", 0.001)
+    assert _run("detect", photos, "--weights", "coco", "--out", tmp_path / "out") == 2
+    first, _, how_long, *attempts, last = capsys.readouterr().err.splitlines()
+    assert first == "Downloading http://127.0.0.1:9/coco.h5"
+    assert how_long == "         in 5 attempts: without a connection that ends within 3 minutes"
+    assert len(attempts) == 4 and all("no connection" in line for line in attempts)
+    assert attempts[0].endswith("Trying again in 0 s, attempt 2 of 5.")
+    assert last.startswith("mrcnn detect: can't fetch http://127.0.0.1:9/coco.h5: no connection")
+
+
+# -- Thresholds and limits ------------------------------------------------------------------
+
+
+def test_a_threshold_that_no_score_can_miss_is_told(
+    photos, tmp_path, weights, fake_detector, capsys
+):
+    out, given = tmp_path / "out", ["detect", photos / "small.png", "--weights"]
+    assert _run(*given, "nucleus", "--min-confidence", "0.3", "--out", out) == 0
+    said = capsys.readouterr().out
+    assert said.startswith("NOTE: a least confidence of 0.3 does no more than 0.5 would: of 2 cl")
+    assert "DETECTION_EVERY_CLASS=True" in said
+    for more in (
+        ["--min-confidence", "0.5"],
+        ["--min-confidence", "0.3", "--set", "DETECTION_EVERY_CLASS=True"],
+    ):
+        assert _run(*given, "nucleus", *more, "--out", out) == 0
+        assert "does no more than" not in capsys.readouterr().out
+    assert "nothing is found below 0.5" in " ".join(build_parser_help("detect").split())
+
+
+def build_parser_help(command: str) -> str:
+    (commands,) = [a for a in build_parser()._actions if isinstance(a.choices, dict)]
+    return commands.choices[command].format_help()
 
 
 # -- Class names ----------------------------------------------------------------------------

@@ -1,13 +1,16 @@
-"""Find instances in pictures: an overlay for each picture, and all instances as COCO JSON.
+"""Find instances in pictures and videos: an overlay for each, and all instances as COCO JSON.
 
 mrcnn detect beach.jpg --weights coco
 mrcnn detect holiday/ --weights cells.h5 --classes "cell,nucleus" --out found
 mrcnn detect "scans/**/*.png" --weights w.h5 --config cells.py:CellsConfig --set IMAGE_MAX_DIM=512
+mrcnn detect https://example.org/beach.jpg film.mp4 --weights coco    # fetched; drawn as a video
+curl -s https://example.org/beach.jpg | mrcnn detect - --weights coco
 mrcnn detect holiday/ --weights cells.h5 --labels via    # to correct by hand: out/via.json
 mrcnn detect holiday/ --weights synthetic     # no weights yet? only to see that all runs
 """
 
 import argparse
+import warnings
 from pathlib import Path
 
 from mrcnn.cli import synthetic
@@ -20,16 +23,20 @@ from mrcnn.cli.arguments import (
 from mrcnn.cli.configs import apply_setting, load_config
 from mrcnn.cli.detector import load_detector
 from mrcnn.cli.weights import find_weights
-from mrcnn.data.pictures import find_pictures
+from mrcnn.config import Config
+from mrcnn.data.sources import Source, find_sources
+from mrcnn.data.video import VideoError, check_installed
 from mrcnn.data.writers import WRITERS
 from mrcnn.detect import files
 from mrcnn.detect.configs import check_fits, class_names, config_from_weights
+from mrcnn.detect.instances import LimitWarning
+from mrcnn.detect.overlays import CAPTIONS, FORMATS, overlay_paths
 from mrcnn.errors import UsageError
 from mrcnn.progress import Progress, plain_warnings
 from mrcnn.weights.inspection import inspect_weights
 from mrcnn.whole import check_free
 
-HELP = "find instances in pictures: overlays and COCO JSON"
+HELP = "find instances in pictures and videos: overlays and COCO JSON"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -39,16 +46,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "pictures",
         nargs="+",
         metavar="PICTURES",
-        help="picture files, folders (their picture files, not those of folders in them) and "
-        'patterns in quotes ("a/*.png", "a/**/*.jpg")',
+        help="picture and video files, folders (their picture files, not those of folders in "
+        'them), patterns in quotes ("a/*.png", "a/**/*.jpg"), http addresses, and - for a picture '
+        "on standard input. Video needs the extra [video]",
     )
     add(
         "--weights",
-        required=True,
         metavar="W",
         help="an .h5 file; nucleus (comes with the package); coco or balloon (fetched once and "
-        "kept); last (the newest checkpoint under --logs); or synthetic: made-up weights that find "
-        "nothing real",
+        "kept); last (the newest checkpoint under --logs), best (of that run); or synthetic: "
+        "made-up weights that find nothing real",
     )
     add_logs_argument(parser)
     add("--out", default="out", metavar="DIR", help="folder of the results (default: ./out)")
@@ -59,7 +66,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--min-confidence",
         type=fraction,
         metavar="X",
-        help="leave out instances with a score below X (0..1); default: the Config's, mostly 0.7",
+        help="leave out instances with a score below X (0..1); default: the Config's, mostly 0.7. "
+        "A region counts only where a class is more probable than the background, so with one "
+        "class nothing is found below 0.5 (--set DETECTION_EVERY_CLASS=True)",
     )
     add(
         "--classes",
@@ -68,6 +77,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "one name a line",
     )
     add("--no-pictures", action="store_true", help="write the JSON files only, no overlays")
+    add(
+        "--format",
+        choices=FORMATS,
+        default="auto",
+        help="of the overlays: jpg or png, of a video then a file for each frame; auto (default): "
+        "JPEG for a JPEG, PNG for other pictures, a video for a video",
+    )
+    add(
+        "--captions",
+        choices=CAPTIONS,
+        default="auto",
+        help="in the overlays: all: class and score beside each instance; scores: small, in it, "
+        "where there is room; none; auto (default): all, or scores for a crowd of one class",
+    )
     add(
         "--labels",
         choices=list(WRITERS),
@@ -84,12 +107,16 @@ def run(args: argparse.Namespace) -> int:
     Raises UsageError, PictureError, WeightsError, ConfigError or DownloadError where it can't
     begin, and OSError where results can't be written.
     """
-    pictures = find_pictures(args.pictures)
-    progress = Progress(len(pictures))
+    progress = Progress(0)
     with plain_warnings(progress):
-        job, path = plan(args, pictures)
-        if job.note:
-            progress.say(f"NOTE: {job.note}")
+        # Said here of each picture and at the end; in Python there is nothing but warnings.
+        warnings.simplefilter("ignore", LimitWarning)
+        sources = find_sources(args.pictures, Path(args.out).expanduser() / "fetched")
+        progress.expect(len(sources))
+        job, path = plan(args, sources)
+        for note in (job.note, idle_confidence(job.config)):
+            if note:
+                progress.say(f"NOTE: {note}")
         weights = path or synthetic.synthetic_weights()
         detect = load_detector(job.config, weights, job.out, progress.say)
         try:
@@ -101,7 +128,7 @@ def run(args: argparse.Namespace) -> int:
 # -- Before: what is to be done -------------------------------------------------------------
 
 
-def plan(args: argparse.Namespace, pictures: list[Path]) -> tuple[files.Job, Path | None]:
+def plan(args: argparse.Namespace, sources: list[Source]) -> tuple[files.Job, Path | None]:
     """Check the arguments against each other and against the files; imports no TensorFlow.
 
     Returns the job and the weight file, None for synthetic weights, which TensorFlow makes.
@@ -112,7 +139,7 @@ def plan(args: argparse.Namespace, pictures: list[Path]) -> tuple[files.Job, Pat
             raise UsageError("--weights synthetic has its own Config: leave --config out.")
         path, info, config = None, None, synthetic.SyntheticConfig()
     else:
-        path = find_weights(args.weights, args.logs)
+        path = find_weights(args.weights, args.logs, (synthetic.NAME,))
         info = inspect_weights(path)
         config = load_config(args.config) if args.config else config_from_weights(info)
     for setting in args.settings:
@@ -130,14 +157,47 @@ def plan(args: argparse.Namespace, pictures: list[Path]) -> tuple[files.Job, Pat
     out = Path(args.out).expanduser()
     if out.exists() and not out.is_dir():
         raise UsageError(f"--out {out} is a file: give the folder that the results go to.")
-    overlays = None if args.no_pictures else files.overlay_paths(pictures, out)
+    overlays = None if args.no_pictures else overlay_paths(sources, out, args.format)
+    _check_videos(sources, args)
     if args.labels and not args.force:
         check_free(files.labels_path(out, args.labels))
     out.mkdir(parents=True, exist_ok=True)
     note = synthetic.NOTE if made_up else ""
     source = str(path.resolve()) if path else synthetic.NAME
     job = files.Job(
-        *(pictures, overlays, source, config, names, out),
-        *(args.labels, args.force, note, args.debug),
+        *(sources, overlays, source, config, names, out),
+        *(args.labels, args.format, args.captions, args.force, note, args.debug),
     )
     return job, path
+
+
+def idle_confidence(config: Config) -> str:
+    """A sentence where the threshold is lower than any score can be, else ""."""
+    least = 1 / config.NUM_CLASSES  # the most probable of so many can't have less
+    if config.DETECTION_EVERY_CLASS or not 0 < config.DETECTION_MIN_CONFIDENCE < least:
+        return ""
+    return (
+        f"a least confidence of {config.DETECTION_MIN_CONFIDENCE:g} does no more than {least:.2g} "
+        f"would: of {config.NUM_CLASSES} classes with the background, the most probable has at "
+        "least that, and only where it is no background something is found. --set "
+        "DETECTION_EVERY_CLASS=True counts the others too."
+    )
+
+
+def _check_videos(sources: list[Source], args: argparse.Namespace) -> None:
+    """Refuse videos where what they need is missing, before the network is built.
+
+    Raises UsageError.
+    """
+    videos = [source for source in sources if source.is_video]
+    if not videos:
+        return
+    if args.labels:
+        raise UsageError(
+            f"--labels {args.labels} needs pictures, and {videos[0]} is a video: make pictures of "
+            "its frames first (ffmpeg -i VIDEO frames/%06d.png)."
+        )
+    try:
+        check_installed()
+    except VideoError as error:
+        raise UsageError(f"{videos[0]}: {error}") from error

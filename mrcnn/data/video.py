@@ -21,6 +21,11 @@ class VideoError(ValueError):
     """A video can't be read or written; the message names the file and the reason."""
 
 
+def check_installed() -> None:
+    """Raise VideoError, which says how to install it, where what video needs is missing."""
+    _imageio_ffmpeg()
+
+
 def _imageio_ffmpeg() -> ModuleType:
     try:
         import imageio_ffmpeg
@@ -89,7 +94,7 @@ class Video:
 class VideoWriter:
     """Writes frames to a video file (H.264 in MP4, no sound).
 
-    path: ends in .mp4; a file that is there is overwritten.
+    path: of any suffix; a file that is there is overwritten.
     fps: frames in a second.
 
     Whatever ends its `with` block, Ctrl-C too, the file then plays up to the last whole frame.
@@ -124,7 +129,7 @@ class VideoWriter:
         colors = "yuv444p" if height % 2 or width % 2 else "yuv420p"
         command = [self._program, "-y", "-v", "error", "-f", "rawvideo", "-pix_fmt", "rgb24"]
         command += ["-s", f"{width}x{height}", "-r", f"{self.fps:.6f}", "-i", "-"]
-        command += ["-c:v", "libx264", "-crf", "18", "-pix_fmt", colors, self.path]
+        command += ["-c:v", "libx264", "-crf", "18", "-pix_fmt", colors, "-f", "mp4", self.path]
         return subprocess.Popen(
             command,
             stdin=subprocess.PIPE,

@@ -48,11 +48,11 @@ def check_pictures(images: Sequence[np.ndarray], config: Config) -> list[np.ndar
     return checked
 
 
-def warn_once(what: str, text: str, stacklevel: int) -> None:
+def warn_once(what: str, text: str, stacklevel: int, category: type[Warning] = UserWarning) -> None:
     """Warn of a kind of thing, and never again in this process. stacklevel: as of warnings.warn."""
     if what not in _warned:
         _warned.add(what)
-        warnings.warn(text, stacklevel=stacklevel + 1)
+        warnings.warn(text, category, stacklevel=stacklevel + 1)
 
 
 def before_molding(images: Sequence[np.ndarray], config: Config) -> Sequence[np.ndarray]:

@@ -1,16 +1,18 @@
-"""From picture files to result files: an overlay for each picture, and all instances as JSON.
+"""From pictures and videos to result files: an overlay for each, and all instances as JSON.
 
-    job = Job(find_pictures(["holiday"]), ...)
-    run(job, detect, Progress(len(job.pictures)))
+    job = Job(find_sources(["holiday", "film.mp4"], out / "fetched"), ...)
+    run(job, detect, Progress(len(job.sources)))
 
-A picture that can't be read or detected in is noted, and the others go on.
+What can't be read, detected in or drawn is noted, and the others go on: all that one picture does
+stands inside what it may cost. Only a disk that takes no more ends a run before its time.
 """
 
 import contextlib
+import errno
 import time
 import traceback
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -21,16 +23,20 @@ import numpy as np
 from mrcnn import __version__
 from mrcnn.config import Config
 from mrcnn.data.formats.finding import FOUND_BY_US
-from mrcnn.data.pictures import PictureError, read_picture, write_png
+from mrcnn.data.pictures import PictureError, read_picture
+from mrcnn.data.sources import Source
+from mrcnn.data.video import Video, VideoError
 from mrcnn.data.writers import WRITERS, Labelled, Writer, file_name_from, place
+from mrcnn.detect.overlays import OverlayFiles, draw_overlay
 from mrcnn.detect.results import IMAGES, RESULTS, ResultsWriter, coco_results
-from mrcnn.drawing.instances import render_instances
-from mrcnn.errors import UsageError
+from mrcnn.drawing.following import SteadyColors
 from mrcnn.progress import Progress
-from mrcnn.words import counted
+from mrcnn.words import counted, printable
 
 SOME_FAILED, INTERRUPTED = 1, 130
-_MOST_LABELS = 25  # in a picture of one class; beyond, colours alone tell instances apart
+_FRAMES_A_LINE = 100  # of a video, where no bar shows how far it is
+_BOILERPLATE = ("Graph execution error", "Detected at node", "<stack traces unavailable>")
+_NO_MORE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)  # the disk would take the next one no better
 
 # A picture [height, width, 3] or [height, width] -> the dict of MaskRCNN.detect.
 Detector = Callable[[np.ndarray], Mapping[str, np.ndarray]]
@@ -40,14 +46,16 @@ Detector = Callable[[np.ndarray], Mapping[str, np.ndarray]]
 class Job:
     """All that a run needs, checked."""
 
-    pictures: list[Path]
-    overlays: list[Path] | None  # where each picture's overlay goes
+    sources: list[Source]
+    overlays: list[Path] | None  # where each one's overlay goes
     weights: str  # where they are from, for images.json
     config: Config
     class_names: list[str]
     out: Path
     labels: str | None  # the format of the annotation file
-    force: bool  # overwrite it
+    format: str  # of the overlays: one of overlays.FORMATS
+    captions: str  # in the overlays: one of overlays.CAPTIONS
+    force: bool  # overwrite annotation files
     note: str  # what the user must know of the results, or ""
     debug: bool
 
@@ -57,35 +65,8 @@ def labels_path(out: Path, labels: str) -> Path:
     return place(out / labels if labels == "labelme" else out, labels)
 
 
-def overlay_paths(pictures: Sequence[Path], out: Path) -> list[Path]:
-    """A file in `out` for each picture: its stem and .png, numbered where that is taken.
-
-    Raises UsageError where an overlay would lie over one of the pictures.
-    """
-    # Compared without case: some file systems make no difference.
-    stems = Counter(path.stem.casefold() for path in pictures)
-    taken: set[str] = set()
-    overlays = []
-    for path in pictures:
-        name, number = path.stem, 2
-        while name.casefold() in taken or (number > 2 and name.casefold() in stems):
-            name, number = f"{path.stem}_{number}", number + 1
-        taken.add(name.casefold())
-        overlays.append(out / f"{name}.png")
-    for path in pictures:
-        if path.resolve().parent == out.resolve() and path.suffix.casefold() == ".png":
-            raise UsageError(
-                f"--out {out} holds {path.name}, one of the pictures: an overlay could overwrite "
-                "it. Give another folder."
-            )
-    return overlays
-
-
-# -- Picture by picture ---------------------------------------------------------------------
-
-
 def run(job: Job, detect: Detector, progress: Progress) -> int:
-    """Detect in all pictures, write what is found, say how it went; returns the exit code."""
+    """Detect in all that is given, write what is found, say how it went; returns the exit code."""
     info = {
         "description": FOUND_BY_US,
         "version": __version__,
@@ -97,126 +78,257 @@ def run(job: Job, detect: Detector, progress: Progress) -> int:
     }
     if job.note:
         info["note"] = job.note
-    seconds: list[float] = []
-    instances, interrupted = 0, False
+    interrupted = False
     with contextlib.ExitStack() as files:
         writer = files.enter_context(ResultsWriter(job.out, job.class_names, info))
+        if writer.recovered:
+            progress.say(
+                f"{RESULTS} and {IMAGES} in {printable(job.out)} are now those of a run that was "
+                f"killed after {counted(writer.recovered, 'picture')}, until this one ends."
+            )
         labels = files.enter_context(_labels_writer(job)) if job.labels else None
+        going = _Run(job, detect, progress, writer, labels)
         try:
-            for i in range(len(job.pictures)):
-                entry = _one_picture(job, i, detect, writer, labels, progress)
-                if entry:
-                    seconds.append(entry["seconds"])
-                    instances += entry["instances"]
-                progress.advance()
+            for source, overlay in zip(job.sources, job.overlays or [None] * len(job.sources)):
+                going.take(source, overlay)
         except KeyboardInterrupt:
             interrupted = True
     progress.close()
-    _sum_up(job, seconds, instances, len(writer.failures), interrupted, progress)
-    return INTERRUPTED if interrupted else SOME_FAILED if writer.failures else 0
+    going.sum_up(interrupted)
+    failed = writer.failures or going.tally["no overlay"] or going.tally["no labels"]
+    return INTERRUPTED if interrupted else SOME_FAILED if failed else 0
 
 
 def _labels_writer(job: Job) -> Writer:
     return WRITERS[job.labels](labels_path(job.out, job.labels), job.class_names, job.force)
 
 
-def _one_picture(
-    job: Job,
-    index: int,
-    detect: Detector,
-    writer: ResultsWriter,
-    labels: Writer | None,
-    progress: Progress,
-) -> dict[str, Any] | None:
-    """Read, detect, draw and write one picture; its entry, or None where it failed."""
-    path, overlay = job.pictures[index], job.overlays[index] if job.overlays else None
-    try:
-        picture = read_picture(path)
+# -- One after the other --------------------------------------------------------------------
+
+
+class _Run:
+    """What a run is at, and what has come of it so far."""
+
+    def __init__(
+        self,
+        job: Job,
+        detect: Detector,
+        progress: Progress,
+        writer: ResultsWriter,
+        labels: Writer | None,
+    ) -> None:
+        self.job, self.detect, self.progress = job, detect, progress
+        self.writer, self.labels = writer, labels
+        self.done = 0  # sources
+        self.seconds: list[float] = []  # of the network, for each picture or frame
+        self.tally: Counter[str] = Counter()
+        self.enlarged = ""  # the first overlay that is larger than its picture
+
+    def take(self, source: Source, overlay: Path | None) -> None:
+        """A picture or a video: from the file to what is written of it."""
+        try:
+            if source.address:
+                self.progress.say(f"Fetching {source}")
+            source.bring()
+            self._go_through(source, overlay)
+        except Exception as error:  # one bad picture must not take the others with it
+            self._check_goes_on(error)
+            reason = _reason(error, source)
+            self.progress.complain(f"failed: {reason}")
+            self.writer.fail(source.path.name, reason)
+        self.done += 1
+        self.progress.advance()
+
+    def _go_through(self, source: Source, overlay: Path | None) -> None:
+        before, limited, counts = len(self.seconds), self.tally["limited"], Counter[int]()
+        which = f"[{self.done + 1}/{len(self.job.sources)}] {source}"
+        with _pictures(source) as (pictures, count, fps):
+            self.progress.expect(count - 1)
+            canvas = OverlayFiles(source, overlay, fps, self.job.format) if overlay else None
+            colors, drawing = SteadyColors() if source.is_video else None, True
+            try:
+                for picture, told in pictures:
+                    result = self._detected(picture)
+                    records = coco_results(len(self.seconds), result)
+                    counts.update(result["class_ids"].tolist())
+                    drawn = None
+                    if canvas and drawing:
+                        drawn = self._try(
+                            "no overlay", source, self._draw, picture, result, canvas, colors
+                        )
+                        drawing = drawn is not None
+                    self._add(source, picture, result, records, drawn, told)
+                    if self.labels:
+                        self._try("no labels", source, self._label, source, picture, result)
+                    if told and told["frame"] % _FRAMES_A_LINE == 0:
+                        self.progress.say(f"{which}  frame {told['frame']} of about {count}")
+                    if told:
+                        self.progress.advance()
+            finally:
+                if canvas and drawing:
+                    self._try("no overlay", source, canvas.close)
+                elif canvas:
+                    with contextlib.suppress(OSError, VideoError):
+                        canvas.close()
+        self.tally["overlays"] += bool(canvas and drawing)
+        frames = len(self.seconds) - before
+        if not frames:
+            raise VideoError(f"{source} has no frame that can be read.")
+        size = f"{picture.shape[1]} x {picture.shape[0]}"
+        size += f", {counted(frames, 'frame')}" if source.is_video else ""
+        limit = self.tally["limited"] > limited and "DETECTION_MAX_INSTANCES reached"
+        mean = f"{sum(self.seconds[before:]) / frames:.2f} s{' a frame' if source.is_video else ''}"
+        parts = [which, size, self._in_words(counts), limit, mean]
+        self.progress.say("  ".join(part for part in parts if part))
+
+    def _detected(self, picture: np.ndarray) -> Mapping[str, np.ndarray]:
         began = time.perf_counter()
-        result = detect(picture)
-        seconds = time.perf_counter() - began
-        drawn = _draw(picture, result, job.class_names) if overlay else None
-        records = coco_results(index + 1, result)
-    except Exception as error:  # one bad picture must not take the others with it
-        if job.debug:
-            traceback.print_exc()
-        reason = _reason(error, path)
-        progress.complain(f"failed: {reason}")
-        writer.fail(path.name, reason)
-        return None
-    if overlay:
-        write_png(overlay, drawn)
-    height, width = picture.shape[:2]
-    entry = {
-        "id": index + 1,
-        "file_name": path.name,
-        "height": height,
-        "width": width,
-        "instances": len(records),
-        "seconds": round(seconds, 3),
-        "path": str(path.resolve()),
-        "overlay": overlay.name if overlay else None,
-    }
-    writer.add(entry, records)
-    if labels:
-        folder = labels.path if job.labels == "labelme" else job.out
+        result = self.detect(picture)
+        self.seconds.append(time.perf_counter() - began)
+        self.tally["limited"] += getattr(result, "limited", False)
+        self.tally["instances"] += len(result["class_ids"])
+        return result
+
+    def _draw(
+        self,
+        picture: np.ndarray,
+        result: Mapping[str, np.ndarray],
+        canvas: OverlayFiles,
+        colors: SteadyColors | None,
+    ) -> Path:
+        steady = colors(result["rois"], result["class_ids"]) if colors else None
+        drawn = draw_overlay(picture, result, self.job.class_names, self.job.captions, steady)
+        if drawn.shape[:2] != picture.shape[:2] and not self.enlarged:
+            before, after = (f"{array.shape[1]} x {array.shape[0]}" for array in (picture, drawn))
+            self.enlarged = f"{before} became {after}"
+        return canvas.write(drawn)
+
+    def _add(
+        self,
+        source: Source,
+        picture: np.ndarray,
+        result: Mapping[str, np.ndarray],
+        records: list[dict[str, Any]],
+        overlay: Path | None,
+        told: Mapping[str, Any],
+    ) -> None:
+        entry = {
+            "id": len(self.seconds),
+            "file_name": source.path.name,
+            "height": picture.shape[0],
+            "width": picture.shape[1],
+            "instances": len(records),
+            "seconds": round(self.seconds[-1], 3),
+            "path": str(source.path.resolve()),
+            "overlay": overlay.relative_to(self.job.out).as_posix() if overlay else None,
+            **told,
+        }
+        if source.address:
+            entry["address"] = source.address
+        if getattr(result, "limited", False):
+            entry["limited"] = True
+        self.writer.add(entry, records)
+
+    def _label(self, source: Source, picture: np.ndarray, result: Mapping[str, np.ndarray]) -> None:
+        folder = self.labels.path if self.job.labels == "labelme" else self.job.out
+        name = file_name_from(folder, source.path)
         ids, scores = result["class_ids"], result["scores"]
-        name = file_name_from(folder, path)
-        labels.add(Labelled(name, height, width, result["masks"], ids, scores))
-    counts = Counter(job.class_names[class_id] for class_id in result["class_ids"])
-    found = ", ".join(f"{count} {name}" for name, count in counts.most_common()) or "nothing found"
-    progress.say(
-        f"[{index + 1}/{len(job.pictures)}] {path}  {width} x {height}  {found}  {seconds:.2f} s"
-    )
-    return entry
+        self.labels.add(Labelled(name, *picture.shape[:2], result["masks"], ids, scores))
+
+    def _try(self, what: str, source: Source, function: Callable, *args: Any) -> Any:
+        """Call a function without which the rest stands; None, and a word of it, where it fails."""
+        try:
+            return function(*args)
+        except Exception as error:
+            self._check_goes_on(error)
+            self.tally[what] += 1
+            self.progress.complain(f"{what}: {_reason(error, source)}")
+            return None
+
+    def _check_goes_on(self, error: Exception) -> None:
+        """Raise it, where the next picture would fare no better."""
+        full = isinstance(error, OSError) and error.errno in _NO_MORE
+        if full or isinstance(error, BrokenPipeError) or not self.job.out.is_dir():
+            raise error
+        if self.job.debug:
+            traceback.print_exc()
+
+    def _in_words(self, counts: Counter[int]) -> str:
+        names = [
+            f"{count:,} {printable(self.job.class_names[class_id])}"
+            for class_id, count in counts.most_common()
+        ]
+        return ", ".join(names) or "nothing found"
+
+    # -- At the end -------------------------------------------------------------------------
+
+    def sum_up(self, interrupted: bool) -> None:
+        """Say how it went."""
+        job, say, tally, seconds = self.job, self.progress.say, self.tally, self.seconds
+        videos = sum(source.is_video for source in job.sources)
+        if interrupted:
+            total = counted(len(job.sources), "file" if videos else "picture")
+            self.progress.complain(f"interrupted after {self.done} of {total}")
+        pictures = counted(len(seconds), "frame" if videos == len(job.sources) else "picture")
+        summary = f"{pictures}, {counted(tally['instances'], 'instance')}"
+        if len(seconds) == 1:
+            summary += f", {seconds[0]:.2f} s"
+        elif seconds:
+            # The first one also waits for TensorFlow to prepare the graph.
+            mean = sum(seconds[1:]) / len(seconds[1:])
+            summary += f", {mean:.2f} s a picture (the first {seconds[0]:.2f} s)"
+        say(f"{summary}, {len(self.writer.failures)} failed")
+        overlays = tally["overlays"]
+        every = overlays == self.done - len(self.writer.failures)
+        drawn = " and an overlay for each" if every else f" and {counted(overlays, 'overlay')}"
+        say(f"Results in {printable(job.out)}: {RESULTS}, {IMAGES}{drawn if overlays else ''}")
+        if self.enlarged:
+            say(
+                f"Overlays of small pictures are enlarged, so that labels can be read: "
+                f"{self.enlarged}."
+            )
+        if job.labels:
+            where = printable(labels_path(job.out, job.labels))
+            say(f"To correct by hand ({job.labels}): {where}")
+        if tally["limited"]:
+            most = job.config.DETECTION_MAX_INSTANCES
+            say(
+                f"NOTE: {counted(tally['limited'], 'picture')} with {most} instances, which is all "
+                "that DETECTION_MAX_INSTANCES lets through: there may be more (--set "
+                f"DETECTION_MAX_INSTANCES={4 * most})."
+            )
+        if job.note:
+            say(f"NOTE: {job.note}")
 
 
-def _draw(picture: np.ndarray, result: Mapping[str, np.ndarray], names: list[str]) -> np.ndarray:
-    # A hundred labels that all say the same would hide what they name.
-    crowd = len(result["rois"]) > _MOST_LABELS and len(set(result["class_ids"].tolist())) == 1
-    return render_instances(
-        picture,
-        result["rois"],
-        result["masks"],
-        result["class_ids"],
-        names,
-        result["scores"],
-        captions=[""] * len(result["rois"]) if crowd else None,
-    )
+@contextlib.contextmanager
+def _pictures(source: Source) -> Iterator[tuple[Iterable, int, float]]:
+    """What a source holds: (picture, what is told of it) pairs, about how many, how many a second.
+
+    A picture has no second and tells nothing.
+    """
+    if not source.is_video:
+        yield [(read_picture(source.path), {})], 1, 0.0
+        return
+    with Video(source.path) as video:
+        frames = (
+            (frame, {"frame": number, "time": round((number - 1) / video.fps, 3)})
+            for number, frame in enumerate(video, start=1)
+        )
+        yield frames, video.num_frames or 1, video.fps
 
 
-def _reason(error: Exception, path: Path) -> str:
+def _reason(error: Exception, source: Source) -> str:
     text = str(error).strip()
-    if isinstance(error, PictureError):
-        return text
-    if isinstance(error, ValueError) and text:
+    if isinstance(error, PictureError | VideoError):
+        known = {str(source), printable(source.path)}
+        return text if any(name in text for name in known) else f"{source}: {text}"
+    if isinstance(error, OSError) and error.strerror:
+        where = f"{printable(error.filename)}: " if error.filename else ""
+        return f"{source}: {where}{error.strerror}"
+    if isinstance(error, ValueError | MemoryError) and text:
         # The network is shown one picture at a time and can't know its name.
-        return f"{path}: {text.replace('picture 1 of 1', 'the picture')}"
-    return f"{path}: {type(error).__name__} {text.splitlines()[0] if text else ''}".rstrip()
-
-
-def _sum_up(
-    job: Job,
-    seconds: list[float],
-    instances: int,
-    failures: int,
-    interrupted: bool,
-    progress: Progress,
-) -> None:
-    if interrupted:
-        done = len(seconds) + failures
-        progress.complain(f"interrupted after {done} of {counted(len(job.pictures), 'picture')}")
-    summary = f"{counted(len(seconds), 'picture')}, {counted(instances, 'instance')}"
-    if len(seconds) == 1:
-        summary += f", {seconds[0]:.2f} s"
-    elif seconds:
-        # The first one also waits for TensorFlow to prepare the graph.
-        mean = sum(seconds[1:]) / len(seconds[1:])
-        summary += f", {mean:.2f} s a picture (the first {seconds[0]:.2f} s)"
-    progress.say(f"{summary}, {failures} failed")
-    where = f"Results in {job.out}: {RESULTS}, {IMAGES}"
-    progress.say(where if job.overlays is None else f"{where} and an overlay for each picture")
-    if job.labels:
-        progress.say(f"To correct by hand ({job.labels}): {labels_path(job.out, job.labels)}")
-    if job.note:
-        progress.say(f"NOTE: {job.note}")
+        return f"{source}: {text.replace('picture 1 of 1', 'the picture')}"
+    # TensorFlow's errors begin with what says nothing.
+    telling = [line for line in text.splitlines() if line and not line.startswith(_BOILERPLATE)]
+    return f"{source}: {type(error).__name__} {telling[0] if telling else ''}".rstrip()

@@ -35,6 +35,10 @@ ARRAYS = {  # type of what is made of a list, number of axes, their meaning
 }
 
 
+class LimitWarning(UserWarning):
+    """More may be in a picture than was let through."""
+
+
 class Instances(dict[str, np.ndarray]):
     """The instances of one picture: Matterport's dict of four arrays, with names and methods.
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from mrcnn.detect.check import warn_once
-from mrcnn.detect.instances import Instances
+from mrcnn.detect.instances import Instances, LimitWarning
 from mrcnn.detect.memory import check_masks
 from mrcnn.detect.mold import Molded
 from mrcnn.geometry.boxes import denorm_boxes, norm_boxes
@@ -50,6 +50,7 @@ def unmold_batch(
                 "DETECTION_MAX_INSTANCES lets through: there may be more. (Said once; the results "
                 "of such pictures have `limited` set.)",
                 stacklevel=3,  # the line that called detect
+                category=LimitWarning,
             )
     return found
 

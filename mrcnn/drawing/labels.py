@@ -13,6 +13,9 @@ import numpy as np
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+# NOTE: lines are added as artists. As patches, each would be searched for its bounds, point by
+# point, for limits that the picture has set already: two thirds of the time that a crowd takes.
+
 POINTS_PER_INCH = 72
 _LEAST_FONT = 4.5  # points; smaller digits can't be told apart
 _ROUND = [[y, x] for y in (-1, 1, 0) for x in (0, -1, 1) if (y, x) != (0, 0)]  # of the middle
@@ -50,7 +53,7 @@ def draw_outline(
     from matplotlib.patches import Rectangle
 
     y1, x1, y2, x2 = np.asarray(box, dtype=float) - 0.5
-    ax.add_patch(
+    ax.add_artist(
         Rectangle(
             (x1, y1), x2 - x1, y2 - y1, fill=False, edgecolor=color, linewidth=width,
             linestyle=style, path_effects=_halo(width), snap=False,
@@ -73,7 +76,7 @@ def draw_contours(
     contours = [(contour - 0.5) / fine - 0.5 for contour in find_contours(pixels, 0.5)]
     shapes = [Outline((contour + corner)[:, ::-1]) for contour in contours]
     outline = Outline.make_compound_path(*shapes)
-    ax.add_patch(
+    ax.add_artist(
         PathPatch(outline, fill=False, edgecolor=color, linewidth=width, path_effects=_halo(width))
     )
 

@@ -11,13 +11,22 @@ import time
 import urllib.error
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from mrcnn.weights.errors import WeightsError
 from mrcnn.weights.inspection import PARTS, WeightsInfo, read_through
 from mrcnn.weights.names import layer_names, part_of
 from mrcnn.weights.recognise import HDF5_SIGNATURE
-from mrcnn.weights.transfer import Broken, NotWanted, alone, discard, looks_like, transfer
+from mrcnn.weights.transfer import (
+    TIMEOUT,
+    Broken,
+    NotWanted,
+    alone,
+    discard,
+    looks_like,
+    transfer,
+)
 from mrcnn.whole import no_file
 from mrcnn.words import listed
 
@@ -205,13 +214,19 @@ def _is_there(path: Path, known: KnownFile) -> bool:
 
 
 def _fetch(known: KnownFile, path: Path, part: Path, verbose: int) -> None:
-    if verbose:
-        print(f"Downloading {known.url}\n         to {path}", file=sys.stderr)
+    say = partial(print, file=sys.stderr, flush=True) if verbose else lambda _: None
+    say(f"Downloading {known.url}\n         to {path}")
+    most = (ATTEMPTS * TIMEOUT + PAUSE * (2 ** (ATTEMPTS - 1) - 1)) / 60
+    say(
+        f"         in {ATTEMPTS} attempts: without a connection that ends within {most:.0f} minutes"
+    )
 
     reason = ""
     for attempt in range(ATTEMPTS):
         if attempt:
-            time.sleep(PAUSE * 2 ** (attempt - 1))
+            pause = PAUSE * 2 ** (attempt - 1)
+            say(f"{reason}. Trying again in {pause:.0f} s, attempt {attempt + 1} of {ATTEMPTS}.")
+            time.sleep(pause)
         resumed = part.exists()
         try:
             told = transfer(known.url, part, HDF5_SIGNATURE, known.size, verbose)

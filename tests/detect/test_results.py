@@ -186,7 +186,9 @@ def test_a_disk_that_is_too_full_for_the_files_says_where_the_results_are(tmp_pa
     writer.add(_entry(1), coco_results(1, _result(2)))
     with monkeypatch.context() as patch:
         patch.setattr(os, "replace", full)
-        with pytest.raises(OSError, match=r"; what was found so far is kept in .*unfinished\.jsonl"):
+        with pytest.raises(
+            OSError, match=r"; what was found so far is kept in .*unfinished\.jsonl"
+        ):
             writer.__exit__(None, None, None)
     assert finish(tmp_path) == 1 and len(_read(tmp_path)[0]) == 2
 
