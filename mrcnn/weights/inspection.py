@@ -16,6 +16,7 @@ import numpy as np
 from mrcnn.config import Config
 from mrcnn.weights.files import WeightsError, open_weights
 from mrcnn.weights.names import part_of
+from mrcnn.words import printable
 
 Shapes = Mapping[tuple[str, str], tuple[int, ...]]
 
@@ -114,7 +115,7 @@ class WeightsInfo:
         """The names by class id, "BG" first, where the file tells them."""
         names = self.description.get("class_names")
         fits = isinstance(names, list) and len(names) == self.num_classes
-        return [str(name) for name in names] if fits else None
+        return [printable(name) for name in names] if fits else None
 
     def suggested_config(self) -> list[str]:
         """The lines of a Config subclass that fits this file."""

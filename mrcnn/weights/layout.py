@@ -30,6 +30,7 @@ from mrcnn.weights.names import (
 )
 from mrcnn.weights.report import LoadReport, describe_gaps, explain_mismatch, join, shorten
 from mrcnn.weights.writing import write_weights
+from mrcnn.words import printable
 
 # What only a training model has; see `file_order`.
 _TRAINING_LAYERS = {"proposal_targets", "input_gt_boxes"}
@@ -98,7 +99,7 @@ def load_weights(
         names, told = file.description.get("class_names"), file.description.get("config")
     logits = [place for place, _ in pairs if place.key == ("mrcnn_class_logits", "bias")]
     if isinstance(names, list) and logits and len(names) == logits[0].shape[0]:
-        report.class_names = [str(name) for name in names]
+        report.class_names = [printable(name) for name in names]
 
     if epsilon is not None:
         _adopt_epsilon(values, pairs, epsilon)

@@ -16,6 +16,7 @@ from mrcnn.weights.files import open_weights
 from mrcnn.weights.inspection import inspect_weights
 from mrcnn.weights.recognise import HDF5_SIGNATURE
 from mrcnn.weights.synthetic import write_synthetic
+from mrcnn.weights.writing import write_weights
 
 TORCH = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
 
@@ -215,3 +216,12 @@ def test_damaged_bytes_give_a_sentence_or_a_result(tiny, flips, keep):
         assert all(array.dtype == np.float32 for array in arrays)
     if bytes(damaged) == content:
         assert len(arrays) == 6
+
+
+def test_class_names_of_a_file_are_printable(tmp_path):
+    path = tmp_path / "odd.h5"
+    heads = [("mrcnn_class_logits", [("mrcnn_class_logits/bias:0", np.zeros(3, np.float32))])]
+    write_weights(path, heads, {"class_names": ["BG", "half \ud800", "two\nlines"]})
+    info = inspect_weights(path)
+    assert info.class_names == ["BG", "half \\ud800", "two\\nlines"]
+    str(info).encode()
