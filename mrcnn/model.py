@@ -16,7 +16,7 @@ import os
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import keras
 import numpy as np
@@ -24,12 +24,13 @@ from keras import layers as KL
 
 from mrcnn.config import Config
 from mrcnn.data.dataset import Dataset
+from mrcnn.detect import configs
 from mrcnn.detect.check import check_arguments, check_pictures
 from mrcnn.detect.forward import Forward, outside_graphs, require_eager
 from mrcnn.detect.inside import LookingInside
 from mrcnn.detect.instances import Instances
-from mrcnn.detect.mold import Molded, mold_inputs, molded_batches
-from mrcnn.detect.unmold import unmold_batch, unmold_detections
+from mrcnn.detect.mold import Molded, molded_batches
+from mrcnn.detect.unmold import unmold_batch
 from mrcnn.evaluate.coco import evaluate_dataset, measuring_config
 from mrcnn.nn.anchors import Anchors
 from mrcnn.nn.backbone import build_backbone
@@ -42,10 +43,11 @@ from mrcnn.nn.proposals import ProposalLayer
 from mrcnn.nn.rpn import build_rpn_model, rpn_over_pyramid
 from mrcnn.nn.targets import DetectionTargetLayer, PositiveRois
 from mrcnn.train import checkpoints, optimiser
+from mrcnn.train.finding import find_weights
 from mrcnn.train.fit import check, fit
 from mrcnn.train.folders import begun
 from mrcnn.train.keras_model import KerasModel, TrainingModel
-from mrcnn.weights import download, layout
+from mrcnn.weights import agreement, download, layout
 from mrcnn.words import log
 
 
@@ -190,6 +192,27 @@ class MaskRCNN(LookingInside):
 
     # -- Weights and logs -------------------------------------------------------------------
 
+    @classmethod
+    def from_checkpoint(
+        cls,
+        path: str | os.PathLike,
+        mode: str = "inference",
+        model_dir: str | os.PathLike = "logs",
+        **settings: Any,
+    ) -> Self:
+        """A model for a weight file, with the config that it was trained with.
+
+        path: a file; nucleus, coco, balloon; or last, best: of the newest run under model_dir.
+        settings: values of the config to have otherwise, such as DETECTION_MIN_CONFIDENCE=0.5.
+        Raises WeightsError, DownloadError, or UsageError (a ValueError).
+        """
+        path = find_weights(path, model_dir)
+        config, names = configs.of_file(path, mode == "training", settings)
+        model = cls(mode, config, model_dir)
+        model.load_weights(path, by_name=True)
+        model.class_names = model.class_names or names
+        return model
+
     def load_weights(
         self,
         filepath: str | os.PathLike,
@@ -209,9 +232,8 @@ class MaskRCNN(LookingInside):
         Returns what was loaded, missing, unused and mismatched. Raises WeightsError, leaving the
         model untouched, where the file is no such file, nothing in it fits, or a shape differs.
         """
-        report = outside_graphs(
-            layout.load_weights, self.keras_model, filepath, exclude, bool(by_name or exclude)
-        )
+        load, some = layout.load_weights, bool(by_name or exclude)
+        report = outside_graphs(load, self.keras_model, filepath, exclude, some, self.config)
         self.class_names = report.class_names or self.class_names
         self.set_log_dir(filepath)
         return report
@@ -222,10 +244,8 @@ class MaskRCNN(LookingInside):
         self.keras_model.save_weights(filepath)
 
     def _describe(self) -> None:
-        self.keras_model.description = {
-            "config": self.config.hyper_parameters(),
-            "class_names": self.class_names,
-        }
+        config = self.config.hyper_parameters()
+        self.keras_model.description = {"config": config, "class_names": self.class_names}
 
     def get_imagenet_weights(self) -> str:
         """Path of Keras's ImageNet weights for the backbone, downloaded where they aren't yet."""
@@ -294,28 +314,6 @@ class MaskRCNN(LookingInside):
         found = self._forward(self.keras_model, self.config, batch, verbose)
         return unmold_batch(batch, *found, self.class_names, self.unmold_detections)
 
-    def mold_inputs(
-        self, images: Sequence[np.ndarray]
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """(molded_images, image_metas, windows): see `detect.mold.mold_inputs`."""
-        return mold_inputs(images, self.config)
-
-    def unmold_detections(
-        self,
-        detections: np.ndarray,
-        mrcnn_mask: np.ndarray,
-        original_image_shape: Sequence[int],
-        image_shape: Sequence[int],
-        window: Sequence[int],
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-        """One picture's (boxes, class_ids, scores, masks): see `detect.unmold`."""
-        return unmold_detections(detections, mrcnn_mask, original_image_shape, image_shape, window)
-
-    def get_anchors(self, image_shape: Sequence[int]) -> np.ndarray:
-        """Normalised anchors [num_anchors, (y1, x1, y2, x2)] for a molded picture's shape."""
-        self.anchors, normalised = self._forward.anchors(image_shape, self.config)
-        return normalised
-
     def _require(self, mode: str, what: str) -> None:
         if self.mode != mode:
             raise RuntimeError(
@@ -376,6 +374,7 @@ class MaskRCNN(LookingInside):
         """
         self._require("training", "train")
         self.set_trainable(optimiser.LAYERS.get(layers, layers), verbose=0)
+        agreement.warn_of_other_classes(self.class_names, train_dataset.class_names)
         self.class_names = list(train_dataset.class_names)
         self._describe()
         check(train_dataset, val_dataset, self.config)

@@ -73,12 +73,12 @@ def add_force_argument(parser: argparse.ArgumentParser) -> None:
 
 
 def add_logs_argument(parser: argparse.ArgumentParser) -> None:
-    """--logs, the same for every command that takes --weights last."""
+    """--logs, the same for every command that takes --weights last and best."""
     parser.add_argument(
         "--logs",
         default="logs",
         metavar="DIR",
-        help="where --weights last looks for the newest checkpoint (default: ./logs)",
+        help="where --weights last and best look for the newest run (default: ./logs)",
     )
 
 

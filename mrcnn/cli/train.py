@@ -9,6 +9,7 @@ Classes and Config go into every checkpoint: detecting with it needs nothing mor
 """
 
 import argparse
+import glob
 import logging
 import os
 import shlex
@@ -41,8 +42,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--weights",
         metavar="W",
         help="what to begin with: nucleus (a small network that comes with the package), coco or "
-        "imagenet (fetched once and kept), the path of an .h5 file, none (random weights), or last "
-        "(go on with the newest run); default: coco where a GPU is, else nucleus",
+        "imagenet (fetched once and kept), the path of an .h5 file, none (random weights), last "
+        "(go on with the newest run), or best (a new run from its best checkpoint); default: coco "
+        "where a GPU is, else nucleus",
     )
     add(
         "--epochs",
@@ -173,14 +175,21 @@ def train(plan: Plan, args: argparse.Namespace) -> int:
             "then IMAGE_MAX_DIM and IMAGE_MIN_DIM, by --set."
         ) from error
     last = checkpoints.checkpoints(model.log_dir)[-1]
+    names = [os.path.basename(last), _about_best(model.log_dir), "curves.png", "history.csv"]
     evaluate = shlex.join(["mrcnn", "evaluate", *_validation(args), "--weights", last])
     detect = shlex.join(["mrcnn", "detect", "PICTURES", "--weights", last])
     print(
-        f"\nDone. {model.log_dir} holds {os.path.basename(last)}, curves.png and history.csv.\n"
+        f"\nDone. {model.log_dir} holds {', '.join(filter(None, names))}.\n"
         f"How good is it?   {evaluate}\n"
         f"Use it:           {detect}"
     )
     return 0
+
+
+def _about_best(folder: str) -> str:
+    """The name of the best checkpoint, and whose it is; "" where none is kept."""
+    found = glob.glob(os.path.join(glob.escape(folder), f"mask_rcnn*_{checkpoints.BEST}.h5"))
+    return f"{os.path.basename(found[0])} (epoch {checkpoints.reached(found[0])})" if found else ""
 
 
 def epochs_to_train(plan: Plan) -> int:

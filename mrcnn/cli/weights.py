@@ -4,8 +4,7 @@ import difflib
 from pathlib import Path
 
 from mrcnn.errors import UsageError
-from mrcnn.train.checkpoints import newest
-from mrcnn.weights.download import weights_path
+from mrcnn.train import finding
 from mrcnn.words import printable
 
 NAMES = {
@@ -14,32 +13,27 @@ NAMES = {
     "balloon": "fetched once and kept",
     "imagenet": "an encoder alone, fetched once and kept",
     "last": "the newest checkpoint under --logs",
+    "best": "the best one of that run",
     "none": "random numbers",
     "synthetic": "made-up weights that find nothing real",
 }
-RUN = ("nucleus", "coco", "balloon", "last")  # what a network can be run with
-BEGIN = ("coco", "imagenet", "nucleus", "balloon", "last", "none")  # what training can begin with
+RUN = ("nucleus", "coco", "balloon", "last", "best")  # what a network can be run with
+BEGIN = (*RUN, "imagenet", "none")  # what training can begin with
 
 
 def find_weights(name: str | None, logs: str, more: tuple[str, ...] = ()) -> Path:
-    """The path of the file; which one "last" is, is printed.
+    """The path of the file; which one "last" or "best" is, is printed.
 
-    name: as `mrcnn.weights.download.weights_path` takes it, or "last": the checkpoint under
-        `logs` that was written last, of a run of any NAME. None: nobody said.
+    name: as `mrcnn.train.finding.find_weights` takes it. None: nobody said.
     more: names beyond `RUN` that the command takes itself.
     Raises UsageError where there is none, WeightsError or DownloadError for other names.
     """
     check_name(name, (*RUN, *more))
-    if name != "last":
-        return Path(weights_path(name))
-    last = newest(logs)
-    if last is None:
-        raise UsageError(
-            f"--weights last: no run under {logs} has a checkpoint. Give its --logs, or the path "
-            "of a weight file."
-        )
-    print(f"Weights: {last}, the newest checkpoint under {logs}", flush=True)
-    return last
+    path = finding.find_weights(name, logs)
+    if name in finding.OF_RUNS:
+        which = "the newest" if name == "last" else "the newest run's best"
+        print(f"Weights: {path}, {which} checkpoint under {logs}", flush=True)
+    return path
 
 
 def check_name(name: str | None, names: tuple[str, ...]) -> None:

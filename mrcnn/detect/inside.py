@@ -9,6 +9,8 @@ import tensorflow as tf
 
 from mrcnn.detect.check import check_pictures
 from mrcnn.detect.forward import outside_graphs
+from mrcnn.detect.mold import mold_inputs
+from mrcnn.detect.unmold import unmold_detections
 from mrcnn.nn.proposals import ProposalLayer, ProposalStep
 from mrcnn.words import log
 
@@ -53,7 +55,32 @@ def tensor_named(model: keras.Model, name: str) -> keras.KerasTensor:
 
 
 class LookingInside:
-    """What `MaskRCNN` shows of its graph. It has keras_model, config, mold_inputs and _forward."""
+    """What `MaskRCNN` shows of its graph, and of `detect` step by step.
+
+    It has keras_model, config and _forward.
+    """
+
+    def mold_inputs(
+        self, images: Sequence[np.ndarray]
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """(molded_images, image_metas, windows): see `detect.mold.mold_inputs`."""
+        return mold_inputs(images, self.config)
+
+    def unmold_detections(
+        self,
+        detections: np.ndarray,
+        mrcnn_mask: np.ndarray,
+        original_image_shape: Sequence[int],
+        image_shape: Sequence[int],
+        window: Sequence[int],
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """One picture's (boxes, class_ids, scores, masks): see `detect.unmold`."""
+        return unmold_detections(detections, mrcnn_mask, original_image_shape, image_shape, window)
+
+    def get_anchors(self, image_shape: Sequence[int]) -> np.ndarray:
+        """Normalised anchors [num_anchors, (y1, x1, y2, x2)] for a molded picture's shape."""
+        self.anchors, normalised = self._forward.anchors(image_shape, self.config)
+        return normalised
 
     def run_graph(
         self,

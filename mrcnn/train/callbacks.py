@@ -1,7 +1,6 @@
 """What happens between batches and epochs of training."""
 
 import contextlib
-from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -119,17 +118,3 @@ class Reseed(keras.callbacks.Callback):
     def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         seeds = self.model.get_layer("proposal_targets").seed_generator
         seeds.state.assign(np.array([self.seed, epoch << 16], np.uint32))
-
-
-class ValidationAP(keras.callbacks.Callback):
-    """Measure on the validation set every so many epochs; the numbers join the epoch's logs."""
-
-    def __init__(self, every: int, measure: Callable[[], dict[str, float]]) -> None:
-        super().__init__()
-        self.every, self.measure = every, measure
-
-    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        if (epoch + 1) % self.every == 0:
-            measured = self.measure()
-            print("validation: " + ", ".join(f"{k} {v:.4f}" for k, v in measured.items()))
-            logs.update(measured)

@@ -3,6 +3,7 @@
 logs/cells20261123T0308/mask_rcnn_cells_0001.h5      after the first epoch, and so on
 logs/cells20261123T0308/optimizer_0001.npz           beside the newest: momentum, step, seed
 logs/cells20261123T0308/mask_rcnn_cells_interrupted.h5    when a run was stopped by hand
+logs/cells20261123T0308/mask_rcnn_cells_best.h5      a second name of the best one; KEEP_BEST
 logs/cells20261123T0308/history.csv                  a row an epoch; whoever makes it has the folder
 """
 

@@ -5,7 +5,6 @@ import importlib.util
 import logging
 import os
 import shutil
-import sys
 import warnings
 from collections.abc import Callable, Collection
 from typing import Any
@@ -22,15 +21,16 @@ from mrcnn.train.callbacks import (
     Checkpoint,
     Reseed,
     StopWhenDiverged,
-    ValidationAP,
     watched_loss,
 )
 from mrcnn.train.checkpoints import HISTORY, LogDir, TrainingState, kept_variables
 from mrcnn.train.feed import streams
-from mrcnn.train.history import CsvLog, plot_curves
+from mrcnn.train.history import CsvLog
 from mrcnn.train.keras_model import TrainingModel
 from mrcnn.train.optimiser import schedule
 from mrcnn.train.stopping import stoppable
+from mrcnn.train.validation import KeepBest, ValidationAP
+from mrcnn.train.watching import Curves, Watch
 from mrcnn.weights.layout import warn_of_random_layers
 from mrcnn.whole import megabytes
 from mrcnn.words import log as write_line
@@ -100,12 +100,17 @@ def fit(
         "learning_rate": float(learning_rate),
     }
     callbacks = [Reseed(seed), StopWhenDiverged(train_dataset, log.weights)]
-    if config.VALIDATION_AP_EVERY and measure:
-        callbacks.append(ValidationAP(config.VALIDATION_AP_EVERY, measure))
+    every, share = config.VALIDATION_AP_EVERY, config.VALIDATION_AP_SHARE
+    if measure and val_dataset is not None and (every or share):
+        pictures = val_dataset.num_images
+        callbacks.append(ValidationAP(measure, every, share, pictures, config.BATCH_SIZE))
     table = CsvLog(os.path.join(log.folder, HISTORY), log.epoch)
     best = min(map(watched_loss, table.rows), default=np.inf)
     keep, best_only = config.KEEP_CHECKPOINTS, config.SAVE_BEST_ONLY
     callbacks += [table, Checkpoint(log, numbers, keep, best_only, best)]
+    callbacks += [KeepBest(log, table.rows)] if config.KEEP_BEST else []
+    val_steps = len(val_generator) if len(generators) > 1 else 0
+    callbacks += [Curves(log.folder), Watch(log.folder, len(train_generator), val_steps)]
     callbacks += _tensorboard(log.folder)
     _say_if_short_of_room(log, model, 1 if best_only else keep or epochs - log.epoch)
     if config.EARLY_STOPPING_PATIENCE:
@@ -129,9 +134,8 @@ def fit(
             validation_data=val_batches[0] if val_batches else None,
             validation_steps=len(val_generator) if val_batches else None,
             callbacks=[*callbacks, *(custom_callbacks or [])],
-            verbose=1 if sys.stdout.isatty() or "ipykernel" in sys.modules else 2,
+            verbose=0,  # `Watch` tells it
         )
-    plot_curves(log.folder)
     return history
 
 

@@ -50,23 +50,28 @@ class CsvLog(keras.callbacks.Callback):
 
 
 def plot_curves(folder: str) -> None:
-    """Draw a run's history.csv as curves.png beside it: each loss, and the AP where measured."""
+    """Draw a run's history.csv as curves.png beside it: the loss and the AP, then the parts."""
     import matplotlib
     from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.ticker import MaxNLocator
 
     rows = read_history(os.path.join(folder, "history.csv"))
     if not rows:
         return
     columns = dict.fromkeys(name.removeprefix("val_") for row in rows for name in row)
     names = [name for name in columns if name not in ("epoch", "learning_rate")]
+    first = ("loss", "AP", "AP50")
+    names.sort(key=lambda name: (first.index(name) if name in first else len(first), name == "l2"))
     figure = matplotlib.figure.Figure(figsize=(12, 3 * -(-len(names) // 3)), layout="constrained")
     FigureCanvasAgg(figure)
-    for i, name in enumerate(names):
-        ax = figure.add_subplot(-(-len(names) // 3), 3, i + 1, title=name)
-        for column, label in ((name, "training"), (f"val_{name}", "validation")):
+    for place, name in enumerate(names, start=1):
+        ax = figure.add_subplot(-(-len(names) // 3), 3, place, title=name)
+        for i, (column, label) in enumerate(((name, "training"), (f"val_{name}", "validation"))):
             points = [(int(r["epoch"]), float(r[column])) for r in rows if r.get(column)]
             if points:
-                ax.plot(*zip(*points), marker=".", label=label)
+                ax.plot(*zip(*points), f"C{i}.-", label=label)
+        ax.set_ylim(bottom=0)
+        ax.xaxis.set_major_locator(MaxNLocator(integer=True))
         ax.set_xlabel("epoch")
         ax.grid(alpha=0.3)
         ax.legend()

@@ -18,8 +18,9 @@ from mrcnn.detect.configs import differences
 from mrcnn.devices import has_gpu
 from mrcnn.errors import UsageError
 from mrcnn.progress import Progress, plain_warnings
-from mrcnn.train.checkpoints import find_last
+from mrcnn.train.checkpoints import BEST, find_last
 from mrcnn.train.choices import COMPACT, Circumstances, complete, of_weights
+from mrcnn.train.finding import OF_RUNS, best_of
 from mrcnn.weights.download import locate, published_info
 from mrcnn.weights.inspection import WeightsInfo, inspect_weights
 from mrcnn.weights.names import LAYER_PATTERNS as PATTERNS
@@ -59,7 +60,7 @@ class Wishes:
 
     data: labelled pictures. val: others for validation, where `data` doesn't hold them.
     format, class_name: as `mrcnn.data.parts.open_part` takes them.
-    weights: coco, imagenet, nucleus, none, last, or a path; None chooses.
+    weights: coco, imagenet, nucleus, none, last, best, or a path; None chooses.
     logs: the folder of all runs. layers, augment: as `MaskRCNN.train` and `RECIPES` of
     `mrcnn.data.augment` have them. epochs: None chooses.
     config: a Config; what it sets itself, and the names in `fixed`, stay as it has them.
@@ -265,7 +266,8 @@ def _from_weights(start: Start) -> dict[str, Any]:
 def find_start(weights: str | None, logs: str | os.PathLike, config: Config) -> Start:
     """The weights that --weights means, looked into.
 
-    A checkpoint of a run of config.NAME under `logs` means to go on with that run. Of a published
+    A checkpoint of a run of config.NAME under `logs` means to go on with that run, but for its
+    best one, which a new run begins with. Of a published
     file that must be fetched first, what it will hold is known.
     Raises UsageError or WeightsError.
     """
@@ -276,7 +278,9 @@ def find_start(weights: str | None, logs: str | os.PathLike, config: Config) -> 
         config.BACKBONE = "resnet50"
     try:
         path, published = (
-            (_last(logs, config), None) if name == "last" else locate(name, config.BACKBONE)
+            (_of_runs(name, logs, config), None)
+            if name in OF_RUNS
+            else locate(name, config.BACKBONE)
         )
     except ValueError as error:
         raise UsageError(f"--weights {name}: {error}") from error
@@ -286,15 +290,17 @@ def find_start(weights: str | None, logs: str | os.PathLike, config: Config) -> 
     info = inspect_weights(path)
     folder = re.fullmatch(re.escape(str(config.NAME).lower()) + r"\d{8}T\d{4}", path.parent.name)
     here = path.resolve().parent.parent == Path(logs).expanduser().resolve()
-    return Start(name, path, info, resume=bool(here and folder and info.description.get("config")))
+    ours = here and folder and info.description.get("config")
+    return Start(name, path, info, resume=bool(ours) and not path.name.endswith(f"_{BEST}.h5"))
 
 
-def _last(logs: str | os.PathLike, config: Config) -> str:
+def _of_runs(name: str, logs: str | os.PathLike, config: Config) -> str | Path:
     try:
-        return find_last(os.fspath(logs), config)
+        last = find_last(os.fspath(logs), config)
+        return last if name == "last" else best_of(Path(last).parent)
     except FileNotFoundError:
         raise UsageError(
-            f"--weights last: no run named {config.NAME} under {logs} has a checkpoint. Give its "
+            f"--weights {name}: no run named {config.NAME} under {logs} has a checkpoint. Give its "
             "--logs, its name by --set NAME=.., or begin with other weights."
         ) from None
 

@@ -62,6 +62,8 @@ class Watch(keras.callbacks.Callback):
     def on_epoch_begin(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:
         self.epoch, self._epoch_began = epoch, self.clock()
         self.pace.begin(self._epoch_began, self.params["epochs"] - epoch)
+        if self.bar:
+            self._draw(self._bar(0))
 
     def on_train_batch_end(self, batch: int, logs: Mapping[str, float] | None = None) -> None:
         now, loss = self.clock(), float((logs or {}).get("loss", 0.0))
@@ -101,12 +103,12 @@ class Watch(keras.callbacks.Callback):
         until = f", {duration(left)} left" if left is not None else ""
         return f"{text}: loss {loss:.4f}{until}"
 
-    def _bar(self, step: int, loss: float) -> str:
+    def _bar(self, step: int, loss: float | None = None) -> str:
         done = "=" * (20 * step // max(self.steps, 1))
         text = f"epoch {self.epoch + 1}/{self.params['epochs']} [{done:20}] {step} of {self.steps}"
         left = self.pace.epoch_left()
         until = f"  {duration(left)} left" if left is not None else ""
-        return f"{text}  loss {loss:.4f}{until}"
+        return text if loss is None else f"{text}  loss {loss:.4f}{until}"
 
     # -- Where it is shown ------------------------------------------------------------------
 

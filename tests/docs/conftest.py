@@ -45,7 +45,9 @@ def small_weights(tmp_path_factory):
     folder = tmp_path_factory.mktemp("weights")
     config = type("CellsConfig", (SmallConfig,), {"NUM_CLASSES": 2})()
     path = folder / "mask_rcnn_cells_0030.h5"
-    MaskRCNN("inference", config, str(folder)).save_weights(path)
+    model = MaskRCNN("inference", config, str(folder))
+    model.class_names = ["BG", "cell"]
+    model.save_weights(path)
     return path
 
 
