@@ -10,6 +10,7 @@ from typing import Any
 
 import keras
 
+from mrcnn.detect.instances import LimitWarning
 from mrcnn.train.checkpoints import BEST, LogDir, numbered, reached, save_checkpoint
 from mrcnn.train.stopping import cant_be_written
 from mrcnn.weights.errors import WeightsError
@@ -61,7 +62,9 @@ class ValidationAP(keras.callbacks.Callback):
         if not self._is_due(epoch):
             return
         began = self.clock()
-        measured = self.measure()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", LimitWarning)  # AP takes in all that is unsure
+            measured = self.measure()
         took = self.clock() - began
         self._spent += took
         self._cost = took if self._cost is None else min(took, self._cost)

@@ -1,12 +1,14 @@
 """When validation AP is measured, and which checkpoint is kept as the best."""
 
 import os
+import warnings
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 from blobs import Blobs, config
 
+from mrcnn.detect.instances import LimitWarning
 from mrcnn.errors import UsageError
 from mrcnn.model import MaskRCNN
 from mrcnn.train.checkpoints import LogDir, find_last, newest, read_history
@@ -69,7 +71,9 @@ def test_what_would_take_longer_is_never_measured():
 def test_a_training_that_measures_and_keeps_the_best(tmp_path, eager, capsys):
     settings = config(VALIDATION_AP_EVERY=2, KEEP_BEST=True, KEEP_CHECKPOINTS=1)
     model = MaskRCNN("training", settings, str(tmp_path))
-    history = model.train(Blobs(), Blobs(2), 0.01, 2, "all").history
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", LimitWarning)
+        history = model.train(Blobs(), Blobs(2), 0.01, 2, "all").history
     assert len(history["val_AP"]) == 1 and history["val_AP"][0] >= 0
     told = capsys.readouterr().out.splitlines()
     (line,) = (text for text in told if text.startswith("epoch 2/2: "))
