@@ -113,6 +113,28 @@ def test_options(cells, oracle, tmp_path):
     assert metrics["counts"]["found"] == 2
 
 
+def test_limits_that_are_reached_are_told(cells, oracle, tmp_path, capsys, monkeypatch):
+    class Limited(dict):
+        limited = True
+
+    def load(*_):
+        return lambda picture: Limited(found([(2, 3, 30, 40)], [0.9]))
+
+    monkeypatch.setattr(evaluate, "load_detector", load)
+    out = tmp_path / "out"
+    assert run(cells, "--weights", "nucleus", "--out", out, "--max-detections", 1) == 0
+    said = capsys.readouterr().out
+    through = "NOTE: 3 pictures with 1 detections, which is all that DETECTION_MAX_INSTANCES lets"
+    labels = (
+        "NOTE: 1 picture with more labels of a class than the 1 detections that count, up to 2:"
+    )
+    assert through in said and "(--max-detections 4)" in said and labels in said
+    notes = numbers(out)["about"]["notes"]  # they stand in the report, too
+    assert [f"NOTE: {note}" in said for note in notes[-2:]] == [True, True]
+    assert run(cells, "--weights", "nucleus", "--out", out) == 0
+    assert "more labels of a class" not in capsys.readouterr().out
+
+
 def test_a_part(cells, oracle, tmp_path, capsys):
     """Without parts, the fifth that `mrcnn train` keeps for validation: one picture here."""
     assert run(cells, "--weights", "nucleus", "--subset", "val", "--out", tmp_path / "out") == 0
@@ -220,7 +242,7 @@ def test_classes_without_names():
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ([], "one of the arguments --weights --results is required"),
+        ([], "which weights? --weights is missing. Names are nucleus"),
         (["--weights", "w", "--results", "r"], "not allowed with"),
         (["--weights", "nucleus", "--limit", "0"], "0 is no whole number from 1 on"),
         (["--weights", "nucleus", "--min-score", "2"], "2 is no number between 0 and 1"),

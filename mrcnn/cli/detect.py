@@ -177,10 +177,9 @@ def idle_confidence(config: Config) -> str:
     if config.DETECTION_EVERY_CLASS or not 0 < config.DETECTION_MIN_CONFIDENCE < least:
         return ""
     return (
-        f"a least confidence of {config.DETECTION_MIN_CONFIDENCE:g} does no more than {least:.2g} "
-        f"would: of {config.NUM_CLASSES} classes with the background, the most probable has at "
-        "least that, and only where it is no background something is found. --set "
-        "DETECTION_EVERY_CLASS=True counts the others too."
+        f"a least confidence of {config.DETECTION_MIN_CONFIDENCE:g} finds no more than {least:.2g} "
+        f"would: among {config.NUM_CLASSES} classes, background included, the most probable has at "
+        "least that, and it alone counts. --set DETECTION_EVERY_CLASS=True counts the others too."
     )
 
 

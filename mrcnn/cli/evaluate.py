@@ -33,7 +33,7 @@ from mrcnn.data.parts import open_part
 from mrcnn.detect.configs import check_fits, class_names, config_from_weights
 from mrcnn.errors import UsageError
 from mrcnn.evaluate.coco import LEAST_SCORE, MAX_DETECTIONS, Collected
-from mrcnn.evaluate.detections import Task, detected, from_results
+from mrcnn.evaluate.detections import Task, crowded, detected, from_results
 from mrcnn.evaluate.matching import match
 from mrcnn.evaluate.metrics import IOU, all_metrics
 from mrcnn.evaluate.report import write_report, write_text
@@ -51,6 +51,7 @@ _MATTERS = (
     *("BACKBONE", "IMAGE_RESIZE_MODE", "IMAGE_MIN_DIM", "IMAGE_MAX_DIM", "IMAGE_MIN_SCALE"),
     *("RPN_ANCHOR_SCALES", "RPN_NMS_THRESHOLD", "POST_NMS_ROIS_INFERENCE"),
     *("DETECTION_MAX_INSTANCES", "DETECTION_MIN_CONFIDENCE", "DETECTION_NMS_THRESHOLD"),
+    "DETECTION_EVERY_CLASS",
 )
 
 
@@ -239,6 +240,7 @@ def _report(
     most = args.max_detections or max(
         MAX_DETECTIONS, plan.config.DETECTION_MAX_INSTANCES if plan else 0
     )
+    task.tell(crowded(collected, most))
     threshold = args.threshold
     if threshold is None:
         threshold = plan.confidence if plan else FOR_RESULTS

@@ -4,6 +4,7 @@ Ids of pictures and classes are those of the data set.
 """
 
 import traceback
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -69,16 +70,42 @@ def detected(
     task.tell(notes)
     detect = load()
     collected = Collected.of(task.dataset)
+    limited: list[int] = []  # instances of pictures that had as many as are let through
 
     def add(image_id: int) -> None:
         image = task.dataset.load_image(image_id)
         labels = task.dataset.load_mask(image_id)
-        result = _translated(detect(image), classes)
+        found = detect(image)
+        if getattr(found, "limited", False):
+            limited.append(len(found["class_ids"]))
+        result = _translated(found, classes)
         _add_truth(collected, task, image_id, *labels, image.shape)
         collected.add_found(image_id, result)
 
     _each_picture(task, add)
+    if limited:
+        note = (
+            f"{counted(len(limited), 'picture')} with {max(limited):,} detections, which is all "
+            "that DETECTION_MAX_INSTANCES lets through: more would count for AP "
+            f"(--max-detections {4 * max(limited)})."
+        )
+        task.tell([note])
     return collected
+
+
+def crowded(collected: Collected, most: int) -> list[str]:
+    """Sentences on pictures with more labels of a class than detections that count."""
+    labels = [row for row in collected.truth if not row["iscrowd"]]
+    counts = Counter((row["image_id"], row["category_id"]) for row in labels)
+    pictures = {image_id for (image_id, _), count in counts.items() if count > most}
+    if not pictures:
+        return []
+    fullest = max(counts.values())
+    return [
+        f"{counted(len(pictures), 'picture')} with more labels of a class than the {most} "
+        f"detections that count, up to {fullest:,}: they can't all be found (--max-detections "
+        f"{fullest + fullest // 4})."
+    ]
 
 
 def from_results(task: Task, path: Path) -> Collected:
@@ -152,9 +179,9 @@ def _meaning(path: Path, task: Task) -> tuple[dict[Any, int], dict[Any, int], li
             "name: measure with --weights."
         )
     image_of = {
-        row["id"]: by_name[row["file_name"]]
+        row["id"]: by_name[printable(row["file_name"])]
         for row in listed["images"]
-        if row["file_name"] in by_name
+        if printable(row["file_name"]) in by_name
     }
     theirs = {row["id"]: row["name"] for row in listed["categories"]}
     return image_of, *task.match(theirs, "results")

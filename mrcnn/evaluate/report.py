@@ -199,6 +199,7 @@ def _thresholds(metrics: Mapping[str, Any]) -> str:
     best = metrics["best_threshold"]
     told = "" if best is None else f"F1 is best at {best:g} (green). "
     told += f"Counts on this page are made at {metrics['threshold']:g} (bold)."
+    told += _alike(metrics)
     return (
         "<p>What remains when detections below a confidence are dropped, all classes together. A "
         f"detection is right if it overlaps a label of its class with an IoU of {IOU:g} or more. "
@@ -206,6 +207,21 @@ def _thresholds(metrics: Mapping[str, Any]) -> str:
         f"<code>mrcnn detect</code>, sets it. {told}</p>"
         f'<div class="pair">{table}<div>{_figure(chart, "All classes")}</div></div>'
     )
+
+
+def _alike(metrics: Mapping[str, Any]) -> str:
+    """Why the first rows of the table by threshold are all the same, where they are."""
+    rows = metrics["thresholds"]
+    alike = [row["threshold"] for row in rows if row["found"] == rows[0]["found"]]
+    if len(alike) < 2 or not rows[0]["found"]:
+        return ""
+    told = f" Up to {alike[-1]:g} the rows are alike, for no detection has less."
+    if len(metrics["classes"]) == 1:
+        told += (
+            " With one class, what is less sure than 0.5 is background to the network, unless the "
+            "Config has <code>DETECTION_EVERY_CLASS</code>."
+        )
+    return told
 
 
 def _confusion(metrics: Mapping[str, Any]) -> str:

@@ -182,6 +182,21 @@ def test_a_legend_lies_above_the_frame():
     assert len(places) == 2 and all(int(top) < int(y) < 0 for y in places)
 
 
+def test_rows_that_are_alike_say_why():
+    """Below 0.5 a network of one class has nothing; the table repeated itself without a word."""
+
+    def sure(result):
+        return {**result, "scores": np.linspace(0.9, 0.52, len(result["scores"]))}
+
+    several = page(measured(sure)[1], ABOUT)
+    assert "Up to 0.5 the rows are alike, for no detection has less." in several
+    one = measured(sure)[1]
+    one["classes"] = one["classes"][:1]
+    assert "is background to the network, unless the Config" in page(one, ABOUT)
+    spread = measured(lambda r: {**r, "scores": np.linspace(0.9, 0.051, len(r["scores"]))})[1]
+    assert "rows are alike" not in page(spread, ABOUT)
+
+
 def test_names_are_escaped(whole):
     assert "<script>" not in whole and "cells.h5 on <cells>" not in whole
     text = Checked(whole).text
