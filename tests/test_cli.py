@@ -484,14 +484,14 @@ def test_a_threshold_that_no_score_can_miss_is_told(
     out, given = tmp_path / "out", ["detect", photos / "small.png", "--weights"]
     assert _run(*given, "nucleus", "--min-confidence", "0.3", "--out", out) == 0
     said = capsys.readouterr().out
-    assert said.startswith("NOTE: a least confidence of 0.3 does no more than 0.5 would: of 2 cl")
+    assert said.startswith("NOTE: a least confidence of 0.3 finds no more than 0.5 would: among 2")
     assert "DETECTION_EVERY_CLASS=True" in said
     for more in (
         ["--min-confidence", "0.5"],
         ["--min-confidence", "0.3", "--set", "DETECTION_EVERY_CLASS=True"],
     ):
         assert _run(*given, "nucleus", *more, "--out", out) == 0
-        assert "does no more than" not in capsys.readouterr().out
+        assert "finds no more than" not in capsys.readouterr().out
     assert "nothing is found below 0.5" in " ".join(build_parser_help("detect").split())
 
 
