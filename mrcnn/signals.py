@@ -2,7 +2,6 @@
 
 import contextlib
 import signal
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -54,19 +53,3 @@ def _handled(handler: Any, only: Any = None) -> Iterator[None]:
     finally:
         for number, old in before.items():
             signal.signal(number, old)
-
-
-def plain_interrupts(name: str) -> None:
-    """From here on a Ctrl-C that nobody catches is one line, and no traceback.
-
-    name: of the program, which the line begins with.
-    """
-    hook = sys.excepthook
-
-    def tell(kind: type[BaseException], *rest: Any) -> None:
-        if issubclass(kind, KeyboardInterrupt):
-            print(f"\n{name}: interrupted.", file=sys.stderr)
-        else:
-            hook(kind, *rest)
-
-    sys.excepthook = tell

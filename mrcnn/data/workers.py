@@ -27,6 +27,8 @@ from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
 
+from mrcnn.signals import STOPS
+
 logger = logging.getLogger(__name__)
 
 Maker = Callable[[int, int], Sequence[np.ndarray]]
@@ -155,7 +157,7 @@ class Workers:
         life, self._life = context.Pipe(duplex=False)
         pipes = [context.Pipe() for _ in range(count * slots)]
         # A signal between the fork and the child's first line would raise in the caller's code.
-        mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, *STOPS})
         try:
             for first in range(0, len(pipes), slots):
                 memory = [mmap.mmap(-1, size) for _ in range(slots)]
@@ -234,8 +236,8 @@ def _serve(
     """Make batches until the parent closes `life`, or is no more; then end without its hooks."""
     try:
         gc.freeze()  # the parent's objects are never destroyed here
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent to decide
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        for number in (signal.SIGINT, *STOPS):  # Ctrl-C is for the parent to decide
+            signal.signal(number, signal.SIG_DFL if number == signal.SIGTERM else signal.SIG_IGN)
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         for end in others:
             end.close()

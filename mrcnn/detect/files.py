@@ -31,6 +31,7 @@ from mrcnn.detect.overlays import OverlayFiles, draw_overlay
 from mrcnn.detect.results import IMAGES, RESULTS, ResultsWriter, coco_results
 from mrcnn.drawing.following import SteadyColors
 from mrcnn.progress import Progress
+from mrcnn.signals import interruptible
 from mrcnn.words import counted, printable
 
 SOME_FAILED, INTERRUPTED = 1, 130
@@ -80,6 +81,7 @@ def run(job: Job, detect: Detector, progress: Progress) -> int:
         info["note"] = job.note
     interrupted = False
     with contextlib.ExitStack() as files:
+        files.enter_context(interruptible())
         writer = files.enter_context(ResultsWriter(job.out, job.class_names, info))
         if writer.recovered:
             progress.say(

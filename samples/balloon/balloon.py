@@ -24,10 +24,15 @@ import urllib.parse
 import urllib.request
 from collections.abc import Iterator, Sequence
 
-import numpy as np
-
 ROOT_DIR = os.path.abspath(os.path.join(os.path.dirname(__file__), "..", ".."))
 sys.path.append(ROOT_DIR)  # so that the sample runs without installing the package
+
+from mrcnn.errors import UsageError, plain_interrupts
+
+if __name__ == "__main__":
+    plain_interrupts("balloon.py")  # the imports take seconds
+
+import numpy as np
 
 from mrcnn.devices import quiet_tensorflow
 from mrcnn.extras import how_to_install
@@ -44,7 +49,6 @@ from mrcnn.data.pictures import PictureError, read_picture, write_png
 from mrcnn.data.video import Video, VideoError, VideoWriter
 from mrcnn.detect.configs import config_from_weights
 from mrcnn.drawing.splash import color_splash
-from mrcnn.errors import UsageError
 from mrcnn.geometry.regions import polygon_mask
 from mrcnn.train.checkpoints import find_last
 from mrcnn.weights.download import DownloadError, weights_path

@@ -25,13 +25,18 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
+ROOT_DIR = os.path.abspath(os.path.join(os.path.dirname(__file__), "..", ".."))
+sys.path.append(ROOT_DIR)  # so that the sample runs without installing the package
+
+from mrcnn.errors import UsageError, plain_interrupts
+
+if __name__ == "__main__":
+    plain_interrupts("coco.py")  # the imports take seconds
+
 import numpy as np
 from pycocotools import mask as maskUtils
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
-
-ROOT_DIR = os.path.abspath(os.path.join(os.path.dirname(__file__), "..", ".."))
-sys.path.append(ROOT_DIR)  # so that the sample runs without installing the package
 
 from mrcnn.devices import quiet_tensorflow
 
@@ -42,7 +47,6 @@ from mrcnn.cli.arguments import add_set_argument
 from mrcnn.cli.configs import apply_setting
 from mrcnn.config import Config
 from mrcnn.data.augment import flip_left_right
-from mrcnn.errors import UsageError
 
 COCO_MODEL_PATH = os.path.join(ROOT_DIR, "mask_rcnn_coco.h5")
 DEFAULT_LOGS_DIR = os.path.join(ROOT_DIR, "logs")

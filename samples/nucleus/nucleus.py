@@ -15,11 +15,16 @@ import os
 import sys
 from pathlib import Path
 
-import numpy as np
-from PIL import Image
-
 ROOT_DIR = Path(__file__).resolve().parents[2]
 sys.path.append(str(ROOT_DIR))
+
+from mrcnn.errors import plain_interrupts
+
+if __name__ == "__main__":
+    plain_interrupts("nucleus.py")  # the imports take seconds
+
+import numpy as np
+from PIL import Image
 
 from mrcnn import utils, visualize
 from mrcnn.config import Config

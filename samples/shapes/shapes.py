@@ -11,11 +11,16 @@ import argparse
 import sys
 from pathlib import Path
 
-import numpy as np
-from skimage import draw
-
 ROOT_DIR = Path(__file__).resolve().parents[2]
 sys.path.append(str(ROOT_DIR))
+
+from mrcnn.errors import plain_interrupts
+
+if __name__ == "__main__":
+    plain_interrupts("shapes.py")  # the imports take seconds
+
+import numpy as np
+from skimage import draw
 
 from mrcnn import utils
 from mrcnn.config import Config
