@@ -15,6 +15,7 @@ from PIL import Image
 from pycocotools.coco import COCO
 
 from mrcnn.data import formats
+from mrcnn.data.formats import marks
 from mrcnn.data.writers import (
     WRITERS,
     CocoWriter,
@@ -202,6 +203,11 @@ def _labelme_saves(content):
         shape["points"] = [[float(x), float(y)] for x, y in shape["points"]]
         shape |= {"mask": None}
     return content | {"imageData": None, "version": "5.6.0"}
+
+
+@pytest.mark.parametrize("odd", [10**400, float("nan"), "half \ud800", {1: [None]}, object])
+def test_regions_that_nobody_predicted_have_no_mark(odd):
+    assert not marks.is_unchanged("0badcafe", [[odd]]) and not marks.is_unchanged(odd, [])
 
 
 @pytest.mark.parametrize("format", ["coco", "via", "labelme"])

@@ -27,7 +27,7 @@ import numpy as np
 from PIL import Image
 
 from mrcnn.data import formats
-from mrcnn.data.check import check_dataset
+from mrcnn.data.check import DatasetReport, check_dataset
 from mrcnn.data.classes import count_labels, disagreement, used_classes
 from mrcnn.data.formats import FORMATS, FormatError
 from mrcnn.data.joining import each_part
@@ -102,14 +102,13 @@ def read(place: Path, rng: random.Random) -> str:
     came = ["refused"]
     try:
         parts = formats.subsets(place, format)
-        for subset in [*parts, "train", "val"][:3]:
-            try:
-                came.append(_read_all(open_part(place, format, subset, class_name)))
-            except EXPLAINED as error:
-                _check_sentence(error)
-        labels = {}
+        if rng.random() < 0.4:  # as training and evaluating do
+            subset = rng.choice([*parts, "train", "val", "all"])
+            came.append(_read_all(open_part(place, format, subset, class_name), rng))
+            return came[-1]
+        labels = {}  # as `mrcnn data` does
         for name, dataset in each_part(place, format, None, class_name):
-            came.append(_read_all(dataset))
+            came.append(_read_all(dataset, rng))
             labels[name] = count_labels(dataset)
         for one in labels.values():
             mistake = disagreement(one, labels[next(iter(labels))], class_name)
@@ -119,7 +118,7 @@ def read(place: Path, rng: random.Random) -> str:
     return came[-1]
 
 
-def _read_all(dataset: Any) -> str:
+def _read_all(dataset: Any, rng: random.Random) -> str:
     came = "read"
     for name in dataset.class_names:
         assert name.isprintable() or name.encode(), name
@@ -138,7 +137,7 @@ def _read_all(dataset: Any) -> str:
         assert masks.dtype == bool and masks.any(axis=(0, 1)).all()
         assert all(0 < abs(class_id) < dataset.num_classes for class_id in class_ids.tolist())
         assert listed is None or set(class_ids.tolist()) <= set(listed.tolist())
-    report = check_dataset(dataset)
+    report = check_dataset(dataset) if rng.random() < 0.2 else DatasetReport()
     for note in [*dataset.notes, *report.mistakes, *report.notices]:
         note.encode()
         assert "\n" not in note and "\x1b" not in note, note

@@ -23,7 +23,7 @@ def is_unchanged(mark: Any, regions: list[Any]) -> bool:
         return False
     try:
         return mark == checksum(regions)
-    except (TypeError, ValueError, RecursionError):
+    except (TypeError, ValueError, OverflowError, RecursionError):  # they can't be ours
         return False
 
 
