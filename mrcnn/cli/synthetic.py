@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 from mrcnn.config import Config
+from mrcnn.devices import quiet_tensorflow
 from mrcnn.errors import UsageError
 from mrcnn.weights.files import open_weights
 from mrcnn.weights.synthetic import write_synthetic
@@ -71,7 +72,8 @@ def synthetic_weights() -> Path:
 
 
 def _write(path: Path) -> None:
-    from mrcnn.model import MaskRCNN
+    with quiet_tensorflow():
+        from mrcnn.model import MaskRCNN
 
     # The model knows the names and shapes best; it tells them through a file of its own.
     untrained = path.with_suffix(f".{os.getpid()}.tmp")

@@ -271,14 +271,14 @@ class _Run:
         if interrupted:
             total = counted(len(job.sources), "file" if videos else "picture")
             self.progress.complain(f"interrupted after {self.done} of {total}")
-        pictures = counted(len(seconds), "frame" if videos == len(job.sources) else "picture")
-        summary = f"{pictures}, {counted(tally['instances'], 'instance')}"
+        each = "frame" if videos == len(job.sources) else "picture"
+        summary = f"{counted(len(seconds), each)}, {counted(tally['instances'], 'instance')}"
         if len(seconds) == 1:
             summary += f", {seconds[0]:.2f} s"
         elif seconds:
             # The first one also waits for TensorFlow to prepare the graph.
             mean = sum(seconds[1:]) / len(seconds[1:])
-            summary += f", {mean:.2f} s a picture (the first {seconds[0]:.2f} s)"
+            summary += f", {mean:.2f} s a {each} (the first {seconds[0]:.2f} s)"
         say(f"{summary}, {len(self.writer.failures)} failed")
         overlays = tally["overlays"]
         every = overlays == self.done - len(self.writer.failures)

@@ -20,7 +20,7 @@ from typing import Any, BinaryIO, Self
 import numpy as np
 
 from mrcnn.errors import UsageError
-from mrcnn.whole import whole
+from mrcnn.whole import regular_file, whole
 
 RESULTS, IMAGES, UNFINISHED = "results.json", "images.json", "unfinished.jsonl"
 
@@ -114,6 +114,7 @@ class ResultsWriter:
         trace: TracebackType | None,
     ) -> None:
         with self._file:
+            regular_file(self.folder / UNFINISHED)  # somebody may have removed it
             finish(self.folder)
 
 

@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import shutil
 import signal
 
 import numpy as np
@@ -191,6 +192,14 @@ def test_a_disk_that_is_too_full_for_the_files_says_where_the_results_are(tmp_pa
         ):
             writer.__exit__(None, None, None)
     assert finish(tmp_path) == 1 and len(_read(tmp_path)[0]) == 2
+
+
+def test_a_folder_that_somebody_removes_is_told(tmp_path):
+    with (
+        pytest.raises(FileNotFoundError, match="There is no such file"),
+        ResultsWriter(tmp_path / "out", NAMES, {}),
+    ):
+        shutil.rmtree(tmp_path / "out")
 
 
 def test_an_interruption_keeps_what_is_there(tmp_path):
