@@ -25,7 +25,7 @@ TABLE = {
     r"\. \.venv/bin/activate": "known",
     r'pip install (-e )?"?\.(\[(test|cuda|notebooks)\])?"?': "known",
     r"jupyter lab samples/\w+\.ipynb": "known",
-    r'pytest -m "not slow"': "known",
+    r'pytest( -n auto)? -m ("not slow"|quick)': "known",
     r"python samples/run_notebooks\.py \S+": "script",
     r"ruff (format|check) mrcnn samples tests benchmarks legacy": "known",
 }
