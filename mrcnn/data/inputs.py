@@ -22,6 +22,7 @@ from mrcnn.data.images import compose_image_meta, resize_image
 from mrcnn.geometry.boxes import box_deltas, extract_bboxes, touching_overlaps
 from mrcnn.geometry.crops import MaskCrops
 from mrcnn.geometry.masks import resize_mask
+from mrcnn.words import printable
 
 
 def load_image_gt(
@@ -251,4 +252,5 @@ def picture_name(dataset: Dataset, image_id: int) -> str:
     """A picture as messages call it: its number, source, name there and path."""
     info = dataset.image_info[image_id]
     where = dataset.image_reference(image_id) or info.get("path")
-    return f"Picture {image_id} ({info['source']}.{info['id']}{f', {where}' if where else ''})"
+    name = f"{info['source']}.{info['id']}{f', {where}' if where else ''}"
+    return f"Picture {image_id} ({printable(name)})"

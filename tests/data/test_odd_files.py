@@ -156,6 +156,16 @@ def test_odd_names_are_made_printable_in_every_command(format, tmp_path, capsys,
     assert "half \\ud800\\n\\x1b[31m" in open_set(out / "labelme").class_names
 
 
+def test_picture_ids_are_made_printable_in_what_a_check_says(tmp_path, capsys):
+    make("coco", tmp_path)
+    content = coco_content()
+    content["images"][0]["id"] = ODD
+    write_json(tmp_path / "instances.json", content)
+    assert main(["data", "check", str(tmp_path)]) == 0
+    told = capsys.readouterr().out
+    assert "half \\ud800\\n\\x1b[31m" in told and "\x1b" not in told
+
+
 def test_class_ids_that_are_no_numbers_are_sorted_as_text(tmp_path):
     make("coco", tmp_path)
     content = coco_content()

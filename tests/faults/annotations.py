@@ -302,7 +302,7 @@ def _damaged_json(content: bytes, rng: random.Random) -> bytes:
     except (ValueError, RecursionError):
         return damaged_bytes(content, rng)
     places: list[tuple[Any, Any]] = []
-    waiting = [tree]
+    waiting = [tree] if isinstance(tree, dict | list) else []
     while waiting:
         node = waiting.pop()
         for key, value in node.items() if isinstance(node, dict) else enumerate(node):
