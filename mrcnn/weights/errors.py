@@ -22,6 +22,10 @@ class WeightsWarning(UserWarning):
 def warn(text: str) -> None:
     """Warn of the line of the user's program that the call came from."""
     frame, level = sys._getframe(), 1
-    while frame.f_back and frame.f_globals["__name__"].startswith(("mrcnn.", "concurrent.")):
+    while frame.f_back and _inner(frame.f_globals.get("__name__", "")):
         frame, level = frame.f_back, level + 1
     warnings.warn(text, WeightsWarning, stacklevel=level)
+
+
+def _inner(module: str) -> bool:
+    return module.startswith(("mrcnn.", "concurrent."))
