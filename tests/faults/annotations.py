@@ -35,7 +35,7 @@ from mrcnn.data.parts import open_part
 from mrcnn.data.pictures import PictureError
 from mrcnn.errors import UsageError
 from tests.data.labelled_sets import CAT, DOG, labelme_content, make, mask_of, picture, png, save
-from tests.faults.attack import Attack, main
+from tests.faults.fuzzing import Attack, main
 
 EXPLAINED = (FormatError, PictureError, UsageError)
 VALUES: list[Any] = [

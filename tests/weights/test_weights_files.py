@@ -225,3 +225,15 @@ def test_class_names_of_a_file_are_printable(tmp_path):
     info = inspect_weights(path)
     assert info.class_names == ["BG", "half \\ud800", "two\\nlines"]
     str(info).encode()
+
+
+@pytest.mark.parametrize("name", ["9" * 5000, "[" * 3000, "\x1b[31m\x07"])
+def test_names_that_nobody_could_read_are_cut_in_messages(name, tmp_path):
+    path = tmp_path / "odd.h5"
+    write_weights(path, [("conv1", [("conv1/bias:0", np.zeros(3, np.float32))])])
+    with h5py.File(path, "r+") as file:
+        file.attrs["layer_names"] = np.array([name.encode()])
+    with pytest.raises(WeightsError) as refused:
+        inspect_weights(path)
+    text = str(refused.value)
+    assert len(text) < 1000 and "\x1b" not in text and str(path) in text
