@@ -28,6 +28,7 @@ VIDEO_SUFFIXES = (
     *(".mts", ".3gp", ".ogv"),
 )
 
+_AT_ONCE = 1 << 22  # pixels that are converted at a time
 _AS_THEY_ARE = ("L", "RGB", "F", "I")  # Pillow's modes: grey, colour, floats, whole numbers
 
 
@@ -190,11 +191,26 @@ def _to_array(shown: str, picture: Image.Image) -> np.ndarray:
             "the range of brightness that you need."
         )
     ImageOps.exif_transpose(picture, in_place=True)  # else it copies every picture
-    if picture.mode not in _AS_THEY_ARE and not picture.mode.startswith("I;16"):
-        grey = picture.mode in ("1", "LA", "La")
-        picture = picture.convert("L" if grey else "RGB")
-    array = np.asarray(picture)
-    return array.astype(np.uint16) if picture.mode.startswith("I;16") else array
+    mode = picture.mode
+    if mode not in _AS_THEY_ARE and not mode.startswith("I;16"):
+        mode = "L" if mode in ("1", "LA", "La") else "RGB"
+    width, height = picture.size
+    rows = max(1, _AT_ONCE // max(width, 1))
+    if height <= rows:
+        return _pixels(picture, mode)
+    # Whole, a large picture would be there four times over while Pillow hands it out.
+    first = _pixels(picture.crop((0, 0, width, rows)), mode)
+    array = np.empty((height, *first.shape[1:]), first.dtype)
+    array[:rows] = first
+    for top in range(rows, height, rows):
+        strip = picture.crop((0, top, width, min(top + rows, height)))
+        array[top : top + rows] = _pixels(strip, mode)
+    return array
+
+
+def _pixels(picture: Image.Image, mode: str) -> np.ndarray:
+    array = np.asarray(picture if picture.mode == mode else picture.convert(mode))
+    return array.astype(np.uint16) if mode.startswith("I;16") else array
 
 
 def _bits(picture: Image.Image) -> int:

@@ -35,17 +35,29 @@ def check_pictures(images: Sequence[np.ndarray], config: Config) -> list[np.ndar
             "of them detect([picture])."
         )
     images = before_molding(images, config)
+    _check_largest(images, config)
     checked = []  # no comprehension: a warning's stacklevel counts one as a call before 3.12
     for i, image in enumerate(images, start=1):
         which = f"picture {i} of {len(images)}"
         checked.append(check_picture(image, config, which))
         check_molded_shape(molded_shape(checked[-1].shape, config), config, which)
-    if checked:
-        sizes = [molded_shape(image.shape, config) for image in checked]
-        i = max(range(len(sizes)), key=lambda i: math.prod(sizes[i]))
-        batch = min(config.BATCH_SIZE, sizes.count(sizes[i]))
-        check_memory(checked[i].shape, batch, config, f"picture {i + 1} of {len(checked)}")
     return checked
+
+
+def _check_largest(images: Sequence[np.ndarray], config: Config) -> None:
+    """Refuse what memory can't hold before it is converted, which takes more of it."""
+    arrays = {i: np.asarray(image) for i, image in enumerate(images)}
+    pictures = {i: array for i, array in arrays.items() if array.ndim in (2, 3) and array.size}
+    if not pictures:
+        return
+    sizes = {i: molded_shape(picture.shape, config) for i, picture in pictures.items()}
+    largest = {
+        max(sizes, key=lambda i: math.prod(sizes[i])),
+        max(pictures, key=lambda i: pictures[i].nbytes),
+    }
+    for i in sorted(largest):
+        batch = min(config.BATCH_SIZE, list(sizes.values()).count(sizes[i]))
+        check_memory(pictures[i], batch, config, f"picture {i + 1} of {len(images)}")
 
 
 def warn_once(what: str, text: str, stacklevel: int, category: type[Warning] = UserWarning) -> None:

@@ -1,6 +1,6 @@
 """Does a picture fit into memory? Asked before the network, whose own no is a page, or a crash.
 
-check_memory((6000, 6000, 3), 1, config, "picture 1 of 1")    # MemoryError, naming the setting
+check_memory(picture, 1, config, "picture 1 of 1")    # MemoryError, naming the setting
 """
 
 import os
@@ -8,6 +8,8 @@ import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+
+import numpy as np
 
 from mrcnn.config import Config
 from mrcnn.data.images import molded_shape
@@ -22,18 +24,29 @@ _TRIFLE = 256 << 20  # bytes that any machine on which TensorFlow runs has; aski
 _REGIONS = 5  # times the crops of all regions: what the heads take for each picture of a batch
 
 
-def check_memory(shape: Sequence[int], batch: int, config: Config, which: str) -> None:
+def check_memory(image: np.ndarray, batch: int, config: Config, which: str) -> None:
     """Refuse a picture for which there is no memory, as far as can be known before.
 
-    shape: (height, width, ...) of the picture as it was given. batch: pictures of that size that
-    go through the network together. which: names it, e.g. "picture 1 of 3".
+    image: [height, width] or [height, width, channels] as it was given. batch: pictures of that
+    size that go through the network together. which: names it, e.g. "picture 1 of 3".
     Raises MemoryError with a sentence that names the setting.
     """
-    needed = network_bytes(molded_shape(shape, config), batch, config)
-    free = free_memory() if needed > _TRIFLE else None
-    if free is None or needed <= free or _on_gpu():
-        return
+    shape = image.shape
     height, width = molded_shape(shape, config)
+    needed = network_bytes((height, width), batch, config)
+    own = molding_bytes(image, config)
+    free = free_memory() if needed + own > _TRIFLE else None
+    if free is None or needed + own <= free:
+        return
+    if own > free:
+        raise MemoryError(
+            f"{which} ({shape[0]}x{shape[1]}, {image.dtype}) would take {own / 2**30:.1f} GB of "
+            f"memory before it enters the network, of which {free / 2**30:.1f} GB are free: scale "
+            "it down or cut it into pieces first; as uint8 it takes least."
+        )
+    if _on_gpu():
+        return
+    needed += own
     several = f", {batch} at a time," if batch > 1 else ""
     raise MemoryError(
         f"{which} ({shape[0]}x{shape[1]}) enters the network as {height}x{width}{several} and "
@@ -72,6 +85,14 @@ def network_bytes(molded: Sequence[int], batch: int, config: Config) -> int:
         a_pixel *= _BFLOAT16
     crops = config.POST_NMS_ROIS_INFERENCE * config.POOL_SIZE**2 * config.TOP_DOWN_PYRAMID_SIZE * 4
     return int(batch * molded[0] * molded[1] * a_pixel + (batch - 1) * _REGIONS * crops)
+
+
+def molding_bytes(image: np.ndarray, config: Config) -> int:
+    """What a picture takes until it enters the network: in colour, and as float64 to be resized."""
+    values = image.shape[0] * image.shape[1] * config.IMAGE_CHANNEL_COUNT
+    grey = image.ndim == 2 or image.shape[2] != config.IMAGE_CHANNEL_COUNT
+    counts = image.dtype in (np.uint8, np.bool_) or config.IMAGE_RESIZE_MODE == "none"
+    return values * (image.dtype.itemsize * grey + (1 if counts else 8))
 
 
 def _what_helps(shape: Sequence[int], batch: int, config: Config, free: int) -> str:

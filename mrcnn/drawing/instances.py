@@ -1,5 +1,6 @@
 """Instances on their picture: what a caller gives is checked, then drawn."""
 
+import gc
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 MIN_RENDERED_SIDE = 640  # pixels; a label can be read on a picture at least this long
 _LONGEST_SIDE = 65_535  # pixels that matplotlib can draw on
+_LARGE = 1 << 26  # bytes of a picture that must not lie about in memory
 
 
 @dataclass
@@ -136,15 +138,25 @@ def paint(instances: Drawn, show_bbox: bool = True, factor: int = 1) -> np.ndarr
     The marks alone are matplotlib's: to it, a picture costs 130 bytes a pixel.
     Raises ValueError for a picture that is too long for it.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
     height, width = instances.picture.shape[:2]
     if max(height, width) * factor > _LONGEST_SIDE:
         raise ValueError(
             f"The image has {height}x{width} pixels: nothing can be drawn on one that is longer "
             f"than {_LONGEST_SIDE:,} pixels."
         )
+    painted = lay_over(instances.picture, _marks(instances, show_bbox, factor), factor)
+    if painted.size > _LARGE:
+        # Figure, texts and canvas hold each other, and the canvas's pixels, until that is noticed.
+        gc.collect()
+    return painted
+
+
+def _marks(instances: Drawn, show_bbox: bool, factor: int) -> np.ndarray:
+    """The marks on glass: [height * factor, width * factor, RGBA] uint8. Tints the picture."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    height, width = instances.picture.shape[:2]
     dpi = 128  # a power of two: inches times dpi are whole pixels again, without rounding
     figure = Figure(figsize=(width * factor / dpi, height * factor / dpi), dpi=dpi)
     figure.patch.set_alpha(0)
@@ -153,7 +165,7 @@ def paint(instances: Drawn, show_bbox: bool = True, factor: int = 1) -> np.ndarr
     frame(ax, height, width)
     _draw_marks(ax, instances, _tint(instances), show_bbox)
     canvas.draw()
-    return lay_over(instances.picture, np.asarray(canvas.buffer_rgba()), factor)
+    return np.asarray(canvas.buffer_rgba())
 
 
 def render_instances(

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 # point, for limits that the picture has set already: two thirds of the time that a crowd takes.
 
 POINTS_PER_INCH = 72
+_LONGEST_OUTLINED = 4096  # pixels of a mask's side that its outline follows one by one
 _LEAST_FONT = 4.5  # points; smaller digits can't be told apart
 _ROUND = [[y, x] for y in (-1, 1, 0) for x in (0, -1, 1) if (y, x) != (0, 0)]  # of the middle
 
@@ -69,12 +70,15 @@ def draw_contours(
     from matplotlib.path import Path as Outline
     from skimage.measure import find_contours
 
+    # Beside a line of that width, a few pixels more or less can't be seen.
+    coarse = -(-max(mask.shape) // _LONGEST_OUTLINED)
+    mask = mask[::coarse, ::coarse]
     # Contours cut across the corners of pixels; where these are large, finer ones are wanted.
     fine = max(1, 64 // max(mask.shape))
     # A mask that touches the rim of its crop would have an open contour without the padding.
     pixels = np.pad(mask.repeat(fine, axis=0).repeat(fine, axis=1), 1).astype(np.float32)
     contours = [(contour - 0.5) / fine - 0.5 for contour in find_contours(pixels, 0.5)]
-    shapes = [Outline((contour + corner)[:, ::-1]) for contour in contours]
+    shapes = [Outline((contour * coarse + corner)[:, ::-1]) for contour in contours]
     outline = Outline.make_compound_path(*shapes)
     ax.add_artist(
         PathPatch(outline, fill=False, edgecolor=color, linewidth=width, path_effects=_halo(width))

@@ -126,16 +126,20 @@ def tint(
     """
     height, width = crop.shape
     window = image[corner[0] : corner[0] + height, corner[1] : corner[1] + width, :3]
-    window[crop] = window[crop] * (1 - alpha) + alpha * np.asarray(color[:3]) * 255
+    light = alpha * np.asarray(color[:3]) * 255
+    for top in range(0, height, _STRIP):  # the mixture of a large mask would take 50 bytes a pixel
+        part, mask = window[top : top + _STRIP], crop[top : top + _STRIP]
+        part[mask] = part[mask] * (1 - alpha) + light
 
 
 def lay_over(picture: np.ndarray, marks: np.ndarray, factor: int = 1) -> np.ndarray:
     """A picture with marks that are drawn on glass, so to say, laid over it.
 
     picture: [height, width, 3] uint8. marks: [height * factor, width * factor, RGBA] uint8.
-    Returns [height * factor, width * factor, 3] uint8, each pixel of the picture enlarged.
+    Returns [height * factor, width * factor, 3] uint8, each pixel of the picture enlarged; where
+    factor is 1, the picture itself.
     """
-    laid = picture.repeat(factor, axis=0).repeat(factor, axis=1)
+    laid = picture if factor == 1 else picture.repeat(factor, axis=0).repeat(factor, axis=1)
     for top in range(0, len(laid), _STRIP):
         below, above = laid[top : top + _STRIP], marks[top : top + _STRIP]
         marked = above[..., 3] > 0

@@ -151,6 +151,22 @@ def test_the_orientation_of_the_camera_is_applied(tmp_path):
     assert (array[0] == BLUE).all() and (array[1:] == RED).all()
 
 
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "I;16", "F"])
+def test_a_large_picture_is_handed_out_in_strips(tmp_path, mode, monkeypatch):
+    """At once it would be in memory four times over."""
+    noise = np.random.default_rng(0).integers(0, 256, (23, 17, 4), dtype=np.uint8)
+    if mode == "I;16":
+        picture = Image.fromarray(noise[..., 0].astype(np.uint16) * 257)
+    else:
+        picture = Image.fromarray(noise).convert(mode)
+    picture.save(tmp_path / "x.tif")
+    expected = read_picture(tmp_path / "x.tif")
+    monkeypatch.setattr("mrcnn.data.pictures._AT_ONCE", 4 * 17)  # four rows; 23 is no multiple
+    strips = read_picture(tmp_path / "x.tif")
+    assert strips.dtype == expected.dtype and strips.flags.c_contiguous
+    np.testing.assert_array_equal(strips, expected)
+
+
 @pytest.mark.parametrize("dtype, suffix", [(np.uint16, "png"), (np.float32, "tif")])
 def test_deep_grey_keeps_its_type(tmp_path, dtype, suffix):
     values = np.array([[0, 1], [300, 65535]], dtype)

@@ -58,6 +58,16 @@ def test_a_batch_that_is_too_large_names_its_size():
         check_pictures([picture(64, 64)] * 40, several)
 
 
+def test_a_picture_that_takes_too_much_before_the_network_is_refused_unconverted(monkeypatch):
+    """Of 16 bits it is resized as float64, and grey becomes three channels first."""
+    deep = np.broadcast_to(np.uint16(7), (13_000, 13_000))
+    check_pictures([deep], config())
+    monkeypatch.setattr(memory, "free_memory", lambda: 2 << 30)
+    with pytest.raises(MemoryError, match=r"13000x13000, uint16\) would take 4\.7 GB .*uint8"):
+        check_pictures([deep], config())
+    check_pictures([picture(13_000, 13_000)], config())
+
+
 def test_what_fits_and_what_nobody_knows_passes(monkeypatch):
     check_pictures([picture(3000, 3000)], config(IMAGE_RESIZE_MODE="pad64"))
     monkeypatch.setattr(memory, "free_memory", lambda: None)

@@ -86,6 +86,19 @@ def test_a_large_picture_costs_some_bytes_a_pixel_and_not_130():
     assert peak < 20 * 2000 * 2000
 
 
+def test_a_large_mask_is_tinted_in_strips_and_outlined_coarsely(monkeypatch):
+    picture = np.random.default_rng(0).integers(0, 256, (300, 200, 3), dtype=np.uint8)
+    mask = np.zeros((300, 200, 1), bool)
+    mask[20:280, 30:190] = True
+    arguments = picture, [[20, 30, 280, 190]], mask, [1], ["BG", "a"]
+    fine = render_instances(*arguments, captions=[""])
+    monkeypatch.setattr("mrcnn.drawing.pixels._STRIP", 7)
+    np.testing.assert_array_equal(render_instances(*arguments, captions=[""]), fine)
+    monkeypatch.setattr("mrcnn.drawing.labels._LONGEST_OUTLINED", 130)  # every other pixel
+    coarse = render_instances(*arguments, captions=[""])
+    assert 0 < (coarse != fine).any(axis=2).mean() < 0.03
+
+
 def test_what_is_too_long_to_draw_on_is_told():
     with pytest.raises(ValueError, match="1x65536 pixels: nothing can be drawn"):
         render_instances(np.zeros((1, 65536), np.uint8), [], None, [], ["BG"])
