@@ -256,7 +256,7 @@ def _damage(files: dict[str, Any], rng: random.Random) -> None:
     elif name.endswith(".xml"):
         ways += [_damaged_xml] * 4
     elif name.endswith(".png"):
-        ways += [_other_head] * 2
+        ways += [other_head] * 2
     draw = rng.random()
     if draw < 0.04:
         files[name] = rng.choice(OTHER_THINGS)
@@ -352,7 +352,7 @@ def _damaged_xml(content: bytes, rng: random.Random) -> bytes:
     return "".join(pieces).encode("utf-8", "replace")
 
 
-def _other_head(content: bytes, rng: random.Random) -> bytes:
+def other_head(content: bytes, rng: random.Random) -> bytes:
     """A PNG that says it has another size, depth or kind, its checksum right again."""
     if content[12:16] != b"IHDR" or len(content) < 33:
         return damaged_bytes(content, rng)

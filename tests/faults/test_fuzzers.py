@@ -5,12 +5,12 @@ import signal
 
 import pytest
 
-from tests.faults import annotations, fuzzing, weights
+from tests.faults import annotations, fuzzing, pictures, weights
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="a system without fork")
 
 
-@pytest.mark.parametrize("kind", [annotations.Annotations, weights.Weights])
+@pytest.mark.parametrize("kind", [annotations.Annotations, pictures.Pictures, weights.Weights])
 def test_damaged_files_are_refused_or_read(kind):
     tally = fuzzing.run(kind, cases=150, seed=2026)
     assert tally.faults == [] and tally.outcomes.total() == 150
