@@ -245,9 +245,7 @@ def test_mistakes_in_the_data_stop_it_before_anything_is_built(cells, tmp_path, 
 # -- From end to end ------------------------------------------------------------------------
 
 
-def test_train_resume_and_use_a_checkpoint(
-    cells, tmp_path, capsys, monkeypatch, caplog, eager
-):
+def test_train_resume_and_use_a_checkpoint(cells, tmp_path, capsys, monkeypatch, caplog, eager):
     logs = tmp_path / "logs"
     argv = ["train", cells, "--weights", "none", "--logs", logs, "--class-name", "cell"]
     assert run(*argv, *SETTINGS, "--epochs", "1", "--dry-run") == 0
@@ -285,6 +283,13 @@ def test_train_resume_and_use_a_checkpoint(
     # Another task begins a run of its own from it.
     config = SimpleNamespace(NAME="other", BACKBONE="resnet18_half")
     assert find_start(str(checkpoint), str(logs), config).resume is False
+
+    # So does its best checkpoint, of which the end of a training tells.
+    assert "mask_rcnn_my_cells_best.h5 (epoch 1), curves.png, history.csv." in told
+    config.NAME = "my_cells"
+    best, last = (find_start(name, str(logs), config) for name in ("best", "last"))
+    assert best.path == folder / "mask_rcnn_my_cells_best.h5"
+    assert (best.resume, last.resume) == (False, True)
 
     # Ctrl-C: what there is is saved, and the way back is said.
     def interrupt(self, *args, **kwargs):

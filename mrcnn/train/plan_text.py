@@ -8,6 +8,7 @@ from mrcnn.config import Config
 from mrcnn.data.survey import badly_met
 from mrcnn.devices import nvidia_gpus
 from mrcnn.train.choices import SMALL, larger_input, network_sides
+from mrcnn.train.finding import OF_RUNS
 from mrcnn.train.plan import Plan
 from mrcnn.weights.download import KNOWN_FILES
 from mrcnn.words import counted, listed
@@ -60,7 +61,7 @@ def _about_weights(plan: Plan) -> str:
     start = plan.start
     if start.info is None:
         return f"random{_untrained(plan)}"
-    text = str(start.path) if start.name == "last" else start.name
+    text = str(start.path) if start.name in OF_RUNS else start.name
     if start.resume:
         return f"{text}, going on with this run and its Config"
     if start.fetch:
