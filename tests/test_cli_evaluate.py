@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -204,6 +205,13 @@ def test_results_of_other_pictures(coco, tmp_path, capsys):
     assert run(coco, "--results", tmp_path / "other.json", "--out", tmp_path / "out") == 2
     assert "the first is of picture 77, class 1" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="a system without such pipes")
+def test_results_in_a_pipe_are_not_waited_for(coco, tmp_path, capsys):
+    os.mkfifo(tmp_path / "pipe.json")
+    assert run(coco, "--results", tmp_path / "pipe.json") == 2
+    assert "pipe.json: It is a pipe, not a file." in capsys.readouterr().err
 
 
 def test_a_mask_of_another_size(coco, tmp_path, capsys):

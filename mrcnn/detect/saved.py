@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from mrcnn.detect.results import coco_results
-from mrcnn.whole import whole
+from mrcnn.whole import regular_file, whole
 
 ARRAYS = ("rois", "class_ids", "scores", "masks")
 
@@ -48,6 +48,7 @@ def read_saved(path: str | os.PathLike) -> tuple[dict[str, np.ndarray], list[str
     """
     path = Path(path)
     kind = _kind(path)
+    regular_file(path)
     try:
         if kind == ".json":
             return _from_coco_file(json.loads(path.read_text(encoding="utf-8")))

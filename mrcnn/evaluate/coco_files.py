@@ -9,13 +9,13 @@ An annotation file holds images, annotations and categories; a results file is a
 import json
 import os
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from pycocotools import mask as mask_utils
 
 from mrcnn.evaluate.coco import MAX_DETECTIONS, Collected, area_of
+from mrcnn.whole import regular_file
 
 
 def measure_files(
@@ -122,7 +122,7 @@ def as_rle(segmentation: Any, size: tuple[int, int], where: str) -> dict[str, An
 def read_json(path: str | os.PathLike) -> Any:
     """What a JSON file holds. Raises ValueError with the file and the line where it breaks off."""
     try:
-        return json.loads(Path(path).read_text(encoding="utf-8"))
+        return json.loads(regular_file(path).read_text(encoding="utf-8"))
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise ValueError(f"{path} is no JSON file: {error}.") from error
 

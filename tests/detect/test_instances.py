@@ -6,6 +6,7 @@ import copy
 import dataclasses
 import io
 import json
+import os
 import pickle
 import re
 import subprocess
@@ -521,3 +522,11 @@ def test_the_page_prints_what_it_says(tmp_path, monkeypatch, capsys):
         said = re.findall(r"^(?:print\(.*\)  )?# (.*)$", block, re.MULTILINE)
         assert capsys.readouterr().out.splitlines() == said
     assert skimage.io.imread("found.png").shape == (640, 640, 3)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="a system without such pipes")
+@pytest.mark.parametrize("name", ["pipe.json", "pipe.npz"])
+def test_a_pipe_is_not_waited_for(tmp_path, name):
+    os.mkfifo(tmp_path / name)
+    with pytest.raises(OSError, match="It is a pipe, not a file"):
+        Instances.load(tmp_path / name)
