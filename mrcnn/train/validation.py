@@ -67,7 +67,8 @@ class ValidationAP(keras.callbacks.Callback):
             measured = self.measure()
         took = self.clock() - began
         self._spent += took
-        self._cost = took if self._cost is None else min(took, self._cost)
+        # The first one has built a network too, which the others find there.
+        self._cost = min(took, self._guessed()) if self._cost is None else took
         logs.update(measured)
 
     def _is_due(self, epoch: int) -> bool:
@@ -84,10 +85,11 @@ class ValidationAP(keras.callbacks.Callback):
 
     def _expected(self) -> float:
         """Seconds of a measurement."""
-        if self._cost is not None:
-            return self._cost
-        per_step = self._stepping / max(self._steps - 1, 1)
-        return _BUILDING + self.pictures * per_step / self.batch
+        return _BUILDING + self._guessed() if self._cost is None else self._cost
+
+    def _guessed(self) -> float:
+        """Seconds of one where a picture costs what it costs in training, which is more."""
+        return self._stepping / max(self._steps - 1, 1) * self.pictures / self.batch
 
 
 class KeepBest(keras.callbacks.Callback):

@@ -25,12 +25,14 @@ class Clock:
         return self.now
 
 
-def epochs_measured(epochs, seconds, cost, every=0, share=0.1, steps=10, first=0, pictures=20):
+def epochs_measured(
+    epochs, seconds, cost, every=0, share=0.1, steps=10, first=0, pictures=20, building=0
+):
     """The numbers of the epochs after which it was measured, and the share of the time it took."""
     clock = Clock()
 
     def measure():
-        clock.now += cost
+        clock.now += cost + (0 if measured else building)
         return {"val_AP": 0.5}
 
     callback = ValidationAP(measure, every, share, pictures=pictures, batch=2, clock=clock)
@@ -46,7 +48,8 @@ def epochs_measured(epochs, seconds, cost, every=0, share=0.1, steps=10, first=0
         logs = {"loss": 1.0}
         callback.on_epoch_end(epoch, logs)
         measured += [epoch + 1] if "val_AP" in logs else []
-    return measured, len(measured) * cost / (clock.now - 1000.0)
+    spent = len(measured) * cost + (building if measured else 0)
+    return measured, spent / (clock.now - 1000.0)
 
 
 def test_every_so_many_epochs():
@@ -60,6 +63,11 @@ def test_it_takes_no_more_than_its_share(cost):
     assert measured[-1] == 40  # what the weights are worth in the end is told
     assert share <= 0.1
     assert len(measured) >= min(20, 0.5 * 0.1 * 40 * 100 / cost)
+
+
+def test_building_the_network_is_paid_for_once():
+    measured, share = epochs_measured(40, 20, cost=2, building=30, pictures=2)
+    assert len(measured) > 10 and share <= 0.1
 
 
 def test_what_would_take_longer_is_never_measured():
