@@ -16,6 +16,7 @@ from mrcnn.config import Config
 from mrcnn.data.dataset import Dataset
 from mrcnn.data.images import molded_shape
 from mrcnn.data.inputs import load_mask, picture_name
+from mrcnn.words import printable
 
 _SHOWN = 5  # notices of single pictures that are written out
 
@@ -184,7 +185,8 @@ def _check_picture(
     try:
         image = np.asarray(dataset.load_image(image_id))
     except Exception as error:
-        return f"{name}: load_image failed: {type(error).__name__}: {error}", 0, None
+        failed = printable(f"{type(error).__name__}: {error}")
+        return f"{name}: load_image failed: {failed}", 0, None
     if image.ndim != 3 or not image.size:
         return f"{name}: load_image returned an array of shape {image.shape}.", 0, None
     if config and image.shape[2] != config.IMAGE_CHANNEL_COUNT:
@@ -194,11 +196,12 @@ def _check_picture(
         mask, _ = load_mask(dataset, image_id, image.shape)
         shape = molded_shape(image.shape, config) if config else None
     except ValueError as error:
-        message = str(error)
+        message = printable(error)
         return message if name in message else f"{name}: {message}", 0, None
     except Exception as error:
         hint = " (does a shape reach outside the picture?)" if type(error) is IndexError else ""
-        return f"{name}: load_mask failed: {type(error).__name__}: {error}{hint}", 0, None
+        failed = printable(f"{type(error).__name__}: {error}")
+        return f"{name}: load_mask failed: {failed}{hint}", 0, None
     empty = np.flatnonzero(~mask.any(axis=(0, 1)))
     if len(empty):
         which = ", ".join(map(str, empty[:5])) + (", .." if len(empty) > 5 else "")

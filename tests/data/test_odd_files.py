@@ -26,6 +26,7 @@ from PIL import Image, ImageFile
 
 from mrcnn.cli.commands import main
 from mrcnn.data import open as open_set
+from mrcnn.data.check import check_dataset
 from mrcnn.data.formats import FORMATS, FormatError, subsets
 from mrcnn.data.parts import open_part
 from mrcnn.errors import UsageError
@@ -164,6 +165,17 @@ def test_picture_ids_are_made_printable_in_what_a_check_says(tmp_path, capsys):
     assert main(["data", "check", str(tmp_path)]) == 0
     told = capsys.readouterr().out
     assert "half \\ud800\\n\\x1b[31m" in told and "\x1b" not in told
+
+
+@pytest.mark.skipif(os.name == "nt", reason="names are text there")
+def test_a_check_says_of_a_name_that_is_no_utf8_what_can_be_written(tmp_path):
+    make("masks", tmp_path)
+    images = tmp_path / "a" / "images"
+    (images / "a.png").write_bytes(b"no picture")
+    os.rename(images / "a.png", os.fsencode(images) + b"/\xfe.png")
+    report = check_dataset(open_set(tmp_path))
+    assert len(report.mistakes) == 1 and "\\udcfe.png" in report.mistakes[0]
+    str(report).encode()
 
 
 def test_class_ids_that_are_no_numbers_are_sorted_as_text(tmp_path):
