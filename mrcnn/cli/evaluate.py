@@ -7,6 +7,7 @@ mrcnn evaluate cells/ --results out/results.json     # what `mrcnn detect` or ot
 
 import argparse
 import json
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -31,6 +32,7 @@ from mrcnn.data.coco_names import COCO_NAMES
 from mrcnn.data.formats import FormatError
 from mrcnn.data.parts import open_part
 from mrcnn.detect.configs import check_fits, class_names, config_from_weights
+from mrcnn.detect.instances import LimitWarning
 from mrcnn.errors import UsageError
 from mrcnn.evaluate.coco import LEAST_SCORE, MAX_DETECTIONS, Collected
 from mrcnn.evaluate.detections import Task, crowded, detected, from_results
@@ -120,6 +122,7 @@ def run(args: argparse.Namespace) -> int:
     plan = None if args.results else _with_weights(args)  # wrong settings show before data are read
     task = _task(args, plan.read_as if plan else {})
     with plain_warnings(task.progress):
+        warnings.simplefilter("ignore", LimitWarning)  # a note says it of all pictures
         for note in task.notes:
             task.progress.say(f"NOTE: {note}")
         try:

@@ -62,7 +62,9 @@ def _check_largest(images: Sequence[np.ndarray], config: Config) -> None:
 
 def warn_once(what: str, text: str, stacklevel: int, category: type[Warning] = UserWarning) -> None:
     """Warn of a kind of thing, and never again in this process. stacklevel: as of warnings.warn."""
-    if what not in _warned:
+    # Who ignores them for a while, as validation does, doesn't speak for all who come after.
+    ignored = ("ignore", None, category, None, 0) in warnings.filters
+    if what not in _warned and not ignored:
         _warned.add(what)
         warnings.warn(text, category, stacklevel=stacklevel + 1)
 

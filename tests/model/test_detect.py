@@ -10,6 +10,7 @@ import pytest
 from small_network import SmallConfig, blobs, reconfigured, small_config
 
 from mrcnn.detect import check
+from mrcnn.detect.instances import LimitWarning
 from mrcnn.detect.mold import Molded
 from mrcnn.detect.unmold import unmold_batch, unmold_detections
 from mrcnn.model import MaskRCNN
@@ -271,6 +272,15 @@ def test_a_limit_that_is_reached_is_told_once_with_the_setting(monkeypatch):
     (said,) = [str(warning.message) for warning in caught]
     assert said.startswith("a picture of 64x96 has 8 instances") and "DETECTION_MAX_INST" in said
     assert found[:2].limited  # it goes along
+
+
+def test_who_ignores_the_limit_for_a_while_does_not_use_up_its_warning(monkeypatch):
+    monkeypatch.setattr(check, "_warned", set())
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", LimitWarning)
+        unmold_batch(*_found(8, 8), unmold_detections)
+    with pytest.warns(LimitWarning):
+        unmold_batch(*_found(8, 8), unmold_detections)
 
 
 def test_a_limit_counts_what_the_network_gave_and_not_what_is_left_of_it(monkeypatch):
