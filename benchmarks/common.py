@@ -224,7 +224,10 @@ def _machine() -> str:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
         names = [line.split(":")[1].strip() for line in lines if line.startswith("model name")]
         name = names[0] if names else name
-    versions = [f"{package} {metadata.version(package)}" for package in ("tensorflow", "keras")]
+    # TensorFlow is installed under several names.
+    modules = metadata.packages_distributions()
+    packages = dict.fromkeys([*modules["tensorflow"], *modules["keras"]])
+    versions = [f"{package} {metadata.version(package)}" for package in packages]
     return f"{name}, {os.cpu_count()} cores; Python {platform.python_version()}, " + ", ".join(
         versions
     )
