@@ -22,6 +22,7 @@ import numpy as np
 from mrcnn.errors import UsageError
 from mrcnn.whole import regular_file, whole
 
+_AT_ONCE = 1 << 29  # bytes of masks that are encoded at a time
 RESULTS, IMAGES, UNFINISHED = "results.json", "images.json", "unfinished.jsonl"
 
 
@@ -33,10 +34,7 @@ def coco_results(image_id: int, result: Mapping[str, np.ndarray]) -> list[dict[s
     Returns dicts of image_id, category_id, bbox [x, y, width, height] in pixels, score, and
     segmentation {"size": [height, width], "counts": compressed RLE as text}.
     """
-    from pycocotools import mask as rle
-
-    masks = np.asfortranarray(result["masks"], dtype=np.uint8)
-    segmentations = rle.encode(masks) if masks.shape[-1] else []
+    segmentations = _encoded(result["masks"])
     records = []
     for roi, class_id, score, segmentation in zip(
         result["rois"], result["class_ids"], result["scores"], segmentations
@@ -54,6 +52,19 @@ def coco_results(image_id: int, result: Mapping[str, np.ndarray]) -> list[dict[s
             }
         )
     return records
+
+
+def _encoded(masks: np.ndarray) -> list[dict[str, Any]]:
+    """COCO's compressed RLE of each mask. masks: [height, width, n]."""
+    from pycocotools import mask as rle
+
+    height, width, count = masks.shape
+    step = max(1, _AT_ONCE // max(height * width, 1))  # they are copied for it
+    segmentations = []
+    for first in range(0, count, step):
+        some = np.asfortranarray(masks[..., first : first + step], dtype=np.uint8)
+        segmentations += rle.encode(some)
+    return segmentations
 
 
 class ResultsWriter:

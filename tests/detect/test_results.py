@@ -46,6 +46,13 @@ def test_instances_are_written_as_coco_wants_them():
         np.testing.assert_array_equal(decoded, result["masks"][..., i])
 
 
+def test_many_large_masks_are_encoded_some_at_a_time(monkeypatch):
+    result = _result(5)
+    expected = coco_results(1, result)
+    monkeypatch.setattr("mrcnn.detect.results._AT_ONCE", 2 * 20 * 30)
+    assert coco_results(1, result) == expected
+
+
 def test_no_instance_is_no_record():
     assert coco_results(1, _result(0)) == []
 
