@@ -10,11 +10,11 @@ First the wiring, whose pieces live in `mrcnn.nn`; then `MaskRCNN`, with everyth
 with it; last the names that scripts import from here.
 """
 
+from mrcnn.devices import quiet_graphs
+
+quiet_graphs()  # before anything else imports TensorFlow
+
 import os
-
-# Grappler warns eight times a graph that it can't price crop_and_resize, in lines of 1,000 letters.
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Self
 
