@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -108,6 +108,13 @@ def _labels_writer(job: Job) -> Writer:
 # -- One after the other --------------------------------------------------------------------
 
 
+class _Found(NamedTuple):
+    """What came of one picture or frame."""
+
+    class_ids: list[int]
+    drawn: bool  # its overlay is written
+
+
 class _Run:
     """What a run is at, and what has come of it so far."""
 
@@ -145,34 +152,25 @@ class _Run:
         before, limited, counts = len(self.seconds), self.tally["limited"], Counter[int]()
         which = f"[{self.done + 1}/{len(self.job.sources)}] {source}"
         with _pictures(source) as (pictures, count, fps):
-            self.progress.expect(count - 1)
+            self.progress.expect(count if source.is_video else 0)
             canvas = OverlayFiles(source, overlay, fps, self.job.format) if overlay else None
-            colors, drawing = SteadyColors() if source.is_video else None, True
+            colors, drawing = SteadyColors() if source.is_video else None, canvas is not None
             try:
                 for picture, told in pictures:
-                    result = self._detected(picture)
-                    records = coco_results(len(self.seconds), result)
-                    counts.update(result["class_ids"].tolist())
-                    drawn = None
-                    if canvas and drawing:
-                        drawn = self._try(
-                            "no overlay", source, self._draw, picture, result, canvas, colors
-                        )
-                        drawing = drawn is not None
-                    self._add(source, picture, result, records, drawn, told)
-                    if self.labels:
-                        self._try("no labels", source, self._label, source, picture, result)
+                    found = self._one(source, picture, told, canvas if drawing else None, colors)
+                    drawing = drawing and found.drawn
+                    counts.update(found.class_ids)
                     if told and told["frame"] % _FRAMES_A_LINE == 0:
                         self.progress.say(f"{which}  frame {told['frame']} of about {count}")
                     if told:
                         self.progress.advance()
             finally:
-                if canvas and drawing:
+                if drawing:
                     self._try("no overlay", source, canvas.close)
-                elif canvas:
+                elif canvas:  # that has been told
                     with contextlib.suppress(OSError, VideoError):
                         canvas.close()
-        self.tally["overlays"] += bool(canvas and drawing)
+        self.tally["overlays"] += drawing
         frames = len(self.seconds) - before
         if not frames:
             raise VideoError(f"{source} has no frame that can be read.")
@@ -182,6 +180,25 @@ class _Run:
         mean = f"{sum(self.seconds[before:]) / frames:.2f} s{' a frame' if source.is_video else ''}"
         parts = [which, size, self._in_words(counts), limit, mean]
         self.progress.say("  ".join(part for part in parts if part))
+
+    def _one(
+        self,
+        source: Source,
+        picture: np.ndarray,
+        told: Mapping[str, Any],
+        canvas: OverlayFiles | None,
+        colors: SteadyColors | None,
+    ) -> "_Found":
+        """Detect in a picture or a frame, and write what is found."""
+        result = self._detected(picture)
+        records = coco_results(len(self.seconds), result)
+        drawn = None
+        if canvas:
+            drawn = self._try("no overlay", source, self._draw, picture, result, canvas, colors)
+        self._add(source, picture, result, records, drawn, told)
+        if self.labels:
+            self._try("no labels", source, self._label, source, picture, result)
+        return _Found(result["class_ids"].tolist(), drawn is not None)
 
     def _detected(self, picture: np.ndarray) -> Mapping[str, np.ndarray]:
         began = time.perf_counter()

@@ -270,6 +270,13 @@ def test_a_video_becomes_a_video_and_a_result_for_each_frame(film, tmp_path, pho
     ]
 
 
+def test_the_bar_is_full_at_the_end_of_a_video(film, tmp_path, photos, monkeypatch):
+    given = job([film, photos / "a.png"], tmp_path / "out")
+    progress = Progress(2)
+    files.run(given, fake, progress)
+    assert progress._done == progress._total == 1 + 12 + 1
+
+
 def test_a_video_s_frames_as_pictures(film, tmp_path):
     out = tmp_path / "out"
     assert run(job([film], out, format="jpg")) == 0
