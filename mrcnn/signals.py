@@ -40,6 +40,33 @@ def undisturbed() -> Iterator[None]:
 
 
 @contextlib.contextmanager
+def after_this() -> Iterator[None]:
+    """Ctrl-C and what else Python handles of these signals waits for the end of this block.
+
+    A second one doesn't: the block may hang.
+    """
+    waiting: list[tuple[Any, int]] = []
+
+    def wait(number: int, frame: Any) -> None:
+        waiting.append((before[number], number))
+        if len(waiting) > 1:
+            waiting.pop()[0](number, frame)
+
+    before: dict[int, Any] = {}
+    if threading.current_thread() is threading.main_thread():
+        before = {n: old for n in (signal.SIGINT, *STOPS) if callable(old := signal.getsignal(n))}
+    try:
+        for number in before:
+            signal.signal(number, wait)
+        yield
+    finally:
+        for number, old in before.items():
+            signal.signal(number, old)
+    for handler, number in waiting:
+        handler(number, None)
+
+
+@contextlib.contextmanager
 def _handled(handler: Any, only: Any = None) -> Iterator[None]:
     before = {}
     if threading.current_thread() is threading.main_thread():

@@ -19,7 +19,11 @@ from pathlib import Path
 
 _UNFINISHED = re.compile(r"\..+\.(\d+)\.tmp")  # the process that writes it
 _STARTED = time.time()
-_NO_ROOM = {errno.ENOSPC: "the disk is full", errno.EDQUOT: "your quota on this disk is used up"}
+_NO_ROOM = {
+    errno.ENOSPC: "the disk is full",
+    errno.EDQUOT: "your quota on this disk is used up",
+    errno.EFBIG: "no file may be so large here",
+}
 
 
 @contextlib.contextmanager
@@ -60,7 +64,6 @@ def _reason(error: OSError, path: Path, size: int | None) -> str:
     """What kept a file from being written, in words; of a full disk, how much is missing."""
     if error.errno not in _NO_ROOM:
         return str(error.strerror)
-    size = getattr(error, "size", None) or size
     try:
         free = shutil.disk_usage(path.parent).free
     except OSError:

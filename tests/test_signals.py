@@ -13,7 +13,7 @@ from patience import PATIENCE
 from PIL import Image
 
 from mrcnn.cli import detect, main
-from mrcnn.signals import STOPS, interruptible, undisturbed
+from mrcnn.signals import STOPS, after_this, interruptible, undisturbed
 
 ROOT = Path(__file__).parents[1]
 
@@ -42,6 +42,21 @@ def test_of_a_closed_terminal_one_hears_twice():
         os.kill(os.getpid(), signal.SIGHUP)  # what is being saved goes on
         with undisturbed():
             os.kill(os.getpid(), signal.SIGTERM)
+
+
+def test_what_is_being_saved_is_finished():
+    done = []
+    with pytest.raises(KeyboardInterrupt), interruptible(), after_this():
+        os.kill(os.getpid(), signal.SIGINT)
+        done.append("saved")
+    assert done == ["saved"] and signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    with pytest.raises(KeyboardInterrupt), after_this():
+        os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), signal.SIGINT)  # it hangs, says who presses it twice
+        done.append("hangs")
+    with after_this():
+        done.append("nobody pressed")
+    assert done == ["saved", "nobody pressed"]
 
 
 def test_nohup_and_other_handlers_stay():

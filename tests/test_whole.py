@@ -36,6 +36,22 @@ def test_nothing_is_left_of_one_that_was_begun(tmp_path, error):
     assert names(tmp_path) == ["a.txt"]
 
 
+@pytest.mark.parametrize(
+    ("size", "told"),
+    [
+        (None, "the disk is full"),
+        (2_500_000, "the disk is full: 2.5 MB are needed, 1.0 kB are free, so 2.5 MB are missing"),
+        (999, "the disk is full: 1.0 kB are needed"),  # another program has made room by now
+    ],
+)
+def test_a_full_disk_is_told_what_is_missing(tmp_path, monkeypatch, size, told):
+    usage = type("Usage", (), {"free": 1000})
+    monkeypatch.setattr("mrcnn.whole.shutil.disk_usage", lambda folder: usage)
+    with pytest.raises(OSError) as caught, whole(tmp_path / "a.txt", size=size):
+        raise OSError(errno.ENOSPC, "No space left on device")
+    assert (caught.value.filename, caught.value.strerror) == (str(tmp_path / "a.txt"), told)
+
+
 def test_growing_files(tmp_path):
     kept, dropped = WholeFile(tmp_path / "new" / "a.txt"), WholeFile(tmp_path / "new" / "b.txt")
     for file in (kept, dropped):

@@ -133,9 +133,9 @@ def train(plan: Plan, args: argparse.Namespace) -> int:
         import tensorflow as tf
 
         from mrcnn.model import MaskRCNN
-        from mrcnn.train.callbacks import TrainingDiverged
         from mrcnn.train.optimiser import LAYERS as PATTERNS
         from mrcnn.train.optimiser import set_trainable
+        from mrcnn.train.stopping import TrainingStopped
 
     # The curves are in the run's folder all the same; docs/faq.md says how to have TensorBoard's.
     logging.getLogger("mrcnn.train.fit").setLevel(logging.ERROR)
@@ -166,7 +166,7 @@ def train(plan: Plan, args: argparse.Namespace) -> int:
             )
             print(f"In the terminal: {resume}")
         return INTERRUPTED
-    except (DatasetError, TrainingDiverged) as error:
+    except (DatasetError, TrainingStopped) as error:
         raise UsageError(str(error)) from error
     except tf.errors.ResourceExhaustedError as error:
         raise UsageError(
@@ -174,7 +174,9 @@ def train(plan: Plan, args: argparse.Namespace) -> int:
             f"{plan.config.IMAGE_SHAPE[0]}x{plan.config.IMAGE_SHAPE[1]}: halve IMAGES_PER_GPU, "
             "then IMAGE_MAX_DIM and IMAGE_MIN_DIM, by --set."
         ) from error
-    last = checkpoints.checkpoints(model.log_dir)[-1]
+    last = next(reversed(checkpoints.checkpoints(model.log_dir)), None)
+    if last is None:
+        raise UsageError(f"{model.log_dir} was removed when its last epoch was saved: no weights.")
     names = [os.path.basename(last), _about_best(model.log_dir), "curves.png", "history.csv"]
     evaluate = shlex.join(["mrcnn", "evaluate", *_validation(args), "--weights", last])
     detect = shlex.join(["mrcnn", "detect", "PICTURES", "--weights", last])

@@ -1,6 +1,5 @@
 """What happens between batches and epochs of training."""
 
-import contextlib
 from typing import Any
 
 import keras
@@ -8,6 +7,7 @@ import numpy as np
 
 from mrcnn.data.dataset import Dataset
 from mrcnn.data.inputs import picture_name
+from mrcnn.signals import after_this
 from mrcnn.train.checkpoints import (
     INTERRUPTED,
     LogDir,
@@ -48,14 +48,20 @@ class Checkpoint(keras.callbacks.Callback):
     def on_train_begin(self, logs: dict[str, float] | None = None) -> None:
         self._remove_older()  # where the last run was killed before it did
 
+    def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        self.log.saved = ""
+
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        with after_this():
+            self._save(epoch, logs)
+
+    def _save(self, epoch: int, logs: dict[str, float] | None) -> None:
         before, path = self.log.epoch, self.log.path(epoch + 1)
         try:
             self._write(path, epoch + 1, watched_loss(logs or {}))
         except (OSError, WeightsError) as error:
             self.log.epoch = before
-            with contextlib.suppress(OSError):
-                remove_states(self.log.weights, {before, *numbered(self.log.weights)})
+            remove_states(self.log.weights, {before, *numbered(self.log.weights)})
             told = f"{cant_be_written(path, error)} {what_is_safe(self.log.weights)}"
             raise TrainingStopped(told) from error
         self._remove_older()
@@ -76,6 +82,7 @@ class Checkpoint(keras.callbacks.Callback):
         self.log.epoch = epoch
         if not self.best_only or loss < self.best:
             save_checkpoint(self.model, path, epoch)
+            self.log.saved = path
             self.best = loss if self.best_only else self.best
 
     def _remove_older(self) -> None:

@@ -42,12 +42,14 @@ class LogDir:
     """A run's folder, the pattern of its checkpoints, and the epoch that it has reached.
 
     begun: the folder is this run's already; else it takes one when it begins to train.
+    saved: the checkpoint that holds the weights as they are, between epochs; "" for none.
     """
 
     folder: str
     checkpoint: str  # holds {epoch:04d}
     epoch: int
     begun: bool = False
+    saved: str = ""
 
     @property
     def weights(self) -> str:
@@ -56,8 +58,11 @@ class LogDir:
 
     def path(self, epoch: int | str) -> str:
         """The checkpoint after an epoch, or of another ending."""
-        form = "" if isinstance(epoch, str) else "04d"
-        return re.sub(r"\{epoch[^}]*\}", lambda _: format(epoch, form), self.checkpoint)
+
+        def number(match: re.Match[str]) -> str:
+            return epoch if isinstance(epoch, str) else format(epoch, match[1] or "")
+
+        return re.sub(r"\{epoch:?([^}]*)\}", number, self.checkpoint)
 
 
 def log_dir(model_dir: str, config: Config, path: str | os.PathLike | None = None) -> LogDir:
@@ -105,8 +110,7 @@ def find_last(model_dir: str, config: Config) -> str:
     """
     name = run_name(config)
     pattern = re.compile(re.escape(name) + r"\d{8}T\d{4}")
-    folders = os.listdir(model_dir) if os.path.isdir(model_dir) else []
-    runs = sorted((folder for folder in folders if pattern.match(folder)), reverse=True)
+    runs = [folder for folder in reversed(_names(model_dir)) if pattern.match(folder)]
     for run in runs:
         found = checkpoints(os.path.join(model_dir, run))
         if found:
@@ -134,8 +138,7 @@ def newest(logs: str | os.PathLike) -> Path | None:
 
 def checkpoints(folder: str) -> list[str]:
     """Paths of a run's checkpoints, by the epochs that they have reached, the furthest last."""
-    names = os.listdir(folder) if os.path.isdir(folder) else []
-    found = sorted(n for n in names if n.startswith("mask_rcnn") and n.endswith(".h5"))
+    found = [n for n in _names(folder) if n.startswith("mask_rcnn") and n.endswith(".h5")]
 
     def place(name: str) -> tuple[int, bool]:
         interrupted = name.endswith(f"{INTERRUPTED}.h5")
@@ -147,8 +150,7 @@ def checkpoints(folder: str) -> list[str]:
 
 def numbered(folder: str) -> dict[int, str]:
     """Paths of the checkpoints that a run wrote after an epoch, by its number, ascending."""
-    names = sorted(os.listdir(folder)) if os.path.isdir(folder) else []
-    matches = [(re.fullmatch(r"mask_rcnn.*_(\d{4})\.h5", name), name) for name in names]
+    matches = [(re.fullmatch(r"mask_rcnn.*_(\d{4})\.h5", name), name) for name in _names(folder)]
     return {int(match[1]): os.path.join(folder, name) for match, name in matches if match}
 
 
@@ -273,7 +275,7 @@ def stable_names(variables: "Iterable[keras.Variable]") -> list[str]:
 
 def remove_states(folder: str, keep: set[int]) -> None:
     """Delete the states of all epochs but some."""
-    for name in os.listdir(folder):
+    for name in _names(folder):
         match = re.fullmatch(r"optimizer_(\d{4})\.npz", name)
         if match and int(match[1]) not in keep:
             remove(os.path.join(folder, name))
@@ -283,6 +285,14 @@ def remove(path: str) -> None:
     """Delete a file that isn't needed any more, if that can be; it is no reason to stop."""
     with contextlib.suppress(OSError):
         os.remove(path)
+
+
+def _names(folder: str) -> list[str]:
+    """What is in a folder, sorted; nothing where there is none, or none any more."""
+    try:
+        return sorted(os.listdir(folder))
+    except (FileNotFoundError, NotADirectoryError):
+        return []
 
 
 def _state_path(folder: str, epoch: int) -> str:

@@ -19,6 +19,7 @@ from mrcnn.train.checkpoints import (
     checkpoints,
     numbered,
     reached,
+    remove,
     remove_states,
 )
 from mrcnn.whole import sweep
@@ -74,14 +75,25 @@ def _taken(run: LogDir) -> LogDir:
         os.makedirs(folder, exist_ok=True)
         if checkpoints(folder):
             continue
-        with (
-            contextlib.suppress(FileExistsError),
-            open(os.path.join(folder, HISTORY), "x", newline="", encoding="utf-8") as file,
-        ):
-            file.write("epoch\r\n")
+        if _created(os.path.join(folder, HISTORY), "epoch\r\n"):
             pattern = os.path.join(folder, os.path.basename(run.checkpoint))
             return replace(run, folder=folder, checkpoint=pattern, begun=True)
     raise AssertionError("a minute is free some time")
+
+
+def _created(path: str, text: str) -> bool:
+    """Whether a file was made here and now, and by nobody else."""
+    try:
+        file = open(path, "x", newline="", encoding="utf-8")  # noqa: SIM115
+    except FileExistsError:
+        return False
+    try:
+        with file:
+            file.write(text)
+    except OSError as error:
+        remove(path)
+        raise OSError(error.errno, error.strerror, path) from error
+    return True
 
 
 @contextlib.contextmanager

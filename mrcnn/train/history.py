@@ -2,6 +2,7 @@
 
 import csv
 import errno
+import io
 import os
 import warnings
 
@@ -40,13 +41,13 @@ class CsvLog(keras.callbacks.Callback):
 
     def _write(self) -> None:
         columns = list(dict.fromkeys(name for row in self.rows for name in row))
-        with (
-            whole(self.path, lasting=True) as unfinished,
-            unfinished.open("w", newline="", encoding="utf-8") as file,
-        ):
-            writer = csv.DictWriter(file, columns)
-            writer.writeheader()
-            writer.writerows(self.rows)
+        table = io.StringIO(newline="")
+        writer = csv.DictWriter(table, columns)
+        writer.writeheader()
+        writer.writerows(self.rows)
+        data = table.getvalue().encode()
+        with whole(self.path, lasting=True, size=len(data)) as unfinished:
+            unfinished.write_bytes(data)
 
 
 def plot_curves(folder: str) -> None:

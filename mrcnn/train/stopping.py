@@ -53,9 +53,10 @@ def _unheard(error: OSError) -> bool:
 
 
 def _save(model: TrainingModel, log: LogDir) -> None:
-    path = log.path(INTERRUPTED)
+    path = log.saved or log.path(INTERRUPTED)
     try:
-        save_checkpoint(model, path, log.epoch)
+        if not log.saved:
+            save_checkpoint(model, path, log.epoch)
     except (OSError, WeightsError) as error:
         told = f"Stopped. {cant_be_written(path, error)} {what_is_safe(log.weights)}"
     else:

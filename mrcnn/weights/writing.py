@@ -5,11 +5,10 @@ root        attributes layer_names, backend, keras_version
 /<layer>/<layer>/kernel:0    the tensors; a weight's name has its layer's name in it
 """
 
-import contextlib
+import io
 import json
 import os
-from collections.abc import Iterable, Iterator
-from io import FileIO
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -43,15 +42,13 @@ def write_weights(
     path = Path(path)
     if not path.parent.is_dir():
         raise WeightsError(f"can't save {path}: there is no folder {path.parent}. Create it first.")
-    with whole(path, lasting=True) as unfinished, unfinished.open("w+b", buffering=0) as bare:
-        disk = _Disk(bare)
-        try:
-            with h5py.File(disk, "w") as file:
-                _write_file(file, layers, description, dtype)
-        except Exception:
-            disk.finish()  # whatever HDF5 made of it
-            raise
-        disk.finish()
+    # In memory first, for a moment: on a full disk HDF5 can't close a file, keeps it open and the
+    # room with it, and talks of its own insides.
+    image = io.BytesIO()
+    with h5py.File(image, "w") as file:
+        _write_file(file, layers, description, dtype)
+    with whole(path, lasting=True, size=image.getbuffer().nbytes) as unfinished:
+        unfinished.write_bytes(image.getbuffer())
 
 
 def _write_file(
@@ -68,71 +65,6 @@ def _write_file(
         text = json.dumps(description)
         pieces = [text[i : i + 1000] for i in range(0, len(text), 1000)]
         _write_names(file, DESCRIPTION, pieces)
-
-
-class _Disk:
-    """The file that HDF5 writes to; what goes wrong there is raised by `finish`.
-
-    HDF5 itself can't close a file on a full disk: it keeps it open, and the room with it, and
-    talks of its own insides.
-    """
-
-    def __init__(self, file: FileIO) -> None:
-        self._file = file
-        self._error: OSError | None = None
-        self._size = self._at = 0
-
-    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        """Go to a place, counted from the start or from what the end would be."""
-        self._at = offset + {os.SEEK_SET: 0, os.SEEK_CUR: self._at, os.SEEK_END: self._size}[whence]
-        return self._at
-
-    def tell(self) -> int:
-        """Where it is."""
-        return self._at
-
-    def write(self, data: Any) -> int:
-        """Write as long as the disk takes it, and count on."""
-        left = memoryview(data).cast("B")
-        length = len(left)
-        with self._noted():
-            self._file.seek(self._at)
-            while left and not self._error:
-                left = left[self._file.write(left) :]
-        self._at += length
-        self._size = max(self._size, self._at)
-        return length
-
-    def read(self, length: int) -> bytes:
-        """Read back what was written."""
-        self._file.seek(self._at)
-        data = self._file.read(length) or b""
-        self._at += len(data)
-        return data
-
-    def truncate(self, size: int) -> int:
-        """Give it its size."""
-        if not self._error:
-            with self._noted():
-                self._file.truncate(size)
-        self._size = size
-        return size
-
-    def flush(self) -> None:
-        """Nothing: each piece goes to the system at once."""
-
-    def finish(self) -> None:
-        """Raise the first error, with the `size` that the file would have had."""
-        if self._error:
-            self._error.size = self._size
-            raise self._error
-
-    @contextlib.contextmanager
-    def _noted(self) -> Iterator[None]:
-        try:
-            yield
-        except OSError as error:
-            self._error = error
 
 
 def _write_layer(group: h5py.Group, tensors: Iterable[tuple[str, np.ndarray]], dtype: type) -> None:

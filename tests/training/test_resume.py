@@ -6,16 +6,17 @@ import signal
 import subprocess
 import sys
 import textwrap
-import time
 from pathlib import Path
 
 import keras
 import numpy as np
 import pytest
 from blobs import Blobs, config
+from patience import kill_when_it_hangs
 
 from mrcnn.model import MaskRCNN
 from mrcnn.train.checkpoints import TrainingState
+from mrcnn.train.folders import begun
 
 ROOT = Path(__file__).parents[2]
 
@@ -29,7 +30,8 @@ def largest_difference(model, other):
 def trained(folder, epochs, start=None, callbacks=(), learning_rate=0.01, **settings):
     """A new model, gone on from the checkpoint `start`, trained to `epochs`."""
     keras.utils.set_random_seed(1)  # the same first weights
-    model = MaskRCNN("training", config(VALIDATION_STEPS=0, **settings), str(folder))
+    settings = {"VALIDATION_STEPS": 0, "STEPS_PER_EPOCH": 1, **settings}
+    model = MaskRCNN("training", config(**settings), str(folder))
     if start:
         model.load_weights(start)
         np.random.seed(99)  # what an unseeded run would draw in another process
@@ -132,6 +134,10 @@ def test_a_state_of_other_settings_is_refused():
 PROGRAM = """
     import sys, time
     sys.path[:0] = [{root!r}, {tests!r}]
+    import signal
+    for number in (signal.SIGTERM, signal.SIGHUP):  # whatever started the tests ignores
+        signal.signal(number, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     import keras
     from blobs import Blobs, config
     from mrcnn.model import MaskRCNN
@@ -151,14 +157,19 @@ PROGRAM = """
 """
 IN_EPOCH_3 = """keras.callbacks.LambdaCallback(
         on_epoch_begin=lambda epoch, logs: print("READY", flush=True) if epoch == 2 else None)"""
-SLOW_SECOND_WRITE = """
-    write_layer, written = writing._write_layer, []
-    def slow(*args):
-        written.append(write_layer(*args))
-        if "_0002" in args[0].file.filename:
-            print("READY", flush=True)
-            time.sleep(60)
-    writing._write_layer = slow
+STUCK_SECOND_WRITE = """
+    import contextlib
+    whole = writing.whole
+
+    @contextlib.contextmanager
+    def stuck(path, **kwargs):
+        with whole(path, **kwargs) as unfinished:
+            yield unfinished
+            if "_0002" in path.name:
+                print("READY", flush=True)
+                time.sleep(10000)
+
+    writing.whole = stuck
 """
 
 
@@ -177,18 +188,20 @@ def run_until_ready(logs, patch="", callback=""):
         text=True,
         start_new_session=True,
     )
+    kill_when_it_hangs(process)
     for line in process.stdout:
         if line.strip() == "READY":
             return process
     raise AssertionError(process.communicate()[1][-2000:])
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda s: s.name)
+@pytest.mark.parametrize(
+    "number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP], ids=lambda s: s.name
+)
 def test_a_signal_saves_and_says_how_to_go_on(number, tmp_path):
     process = run_until_ready(tmp_path, callback=IN_EPOCH_3)
-    time.sleep(0.2)
     os.killpg(process.pid, number)  # as a terminal does: the processes that make batches get it too
-    printed, _ = process.communicate(timeout=60)  # which waits for these to end
+    printed, _ = process.communicate()  # which waits for these to end
     assert process.returncode != 0
     assert "Stopped. The weights as they are stand in" in printed
     assert "model.load_weights(model.find_last()), then the same train() call" in printed
@@ -200,15 +213,18 @@ def test_a_signal_saves_and_says_how_to_go_on(number, tmp_path):
 
 
 def test_killed_in_the_middle_of_a_checkpoint(tmp_path):
-    process = run_until_ready(tmp_path, patch=SLOW_SECOND_WRITE)
+    process = run_until_ready(tmp_path, patch=STUCK_SECOND_WRITE)
     process.kill()
-    process.communicate(timeout=60)
+    process.communicate()
     assert process.returncode == -signal.SIGKILL
     (folder,) = tmp_path.iterdir()
-    assert any("_0002" in name for name in os.listdir(folder))  # the torso is there
+    assert any(name.startswith(".mask_rcnn_blobs_0002.h5") for name in os.listdir(folder))
     model = MaskRCNN("training", config(), str(tmp_path))
     last = model.find_last()
     assert last.endswith("mask_rcnn_blobs_0001.h5")
     assert not model.load_weights(last).missing
     assert model.epoch == 1
     assert TrainingState.load(model.log_dir, 1)  # the momentum is not lost either
+    with begun(model):
+        left = {name for name in os.listdir(folder) if not name.endswith((".png", ".txt"))}
+    assert left == {"history.csv", "mask_rcnn_blobs_0001.h5", "optimizer_0001.npz"}
