@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from patience import PATIENCE
 from PIL import Image
 from pycocotools.coco import COCO
 
@@ -94,7 +95,7 @@ def _python(*argv, **environment) -> subprocess.CompletedProcess:
         env={**variables, **environment},
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=PATIENCE,
     )
 
 
@@ -208,7 +209,7 @@ def test_a_reader_that_goes_away_is_no_traceback(weights):
     command = f"{sys.executable} -m mrcnn inspect {weights} | true"
     done = subprocess.run(
         ["bash", "-o", "pipefail", "-c", f"({command})"],
-        cwd=ROOT, capture_output=True, text=True, timeout=60,
+        cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE,
     )  # fmt: skip
     assert done.stderr == "" and done.returncode in (0, 2)  # 0: it had written before
 
@@ -448,6 +449,12 @@ def test_a_name_that_is_none_is_answered_with_the_near_one(
     assert "Names are " in said and "nucleus (comes with the package)" in said
     if near not in ("last", None) or command not in ("inspect",):
         assert (f"Did you mean {near}? " in said) is (near is not None)
+
+
+def test_python_too_is_told_the_near_file(tmp_path):
+    (tmp_path / "cells.h5").touch()
+    with pytest.raises(FileNotFoundError, match=r"holds no cels\.h5\. Did you mean cells\.h5\?"):
+        inspect_weights(tmp_path / "cels.h5")
 
 
 @pytest.mark.parametrize("command", ["detect", "evaluate"])

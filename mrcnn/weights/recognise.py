@@ -1,5 +1,6 @@
 """Is this an HDF5 file? And if not, what is it, and what should one do with it?"""
 
+import difflib
 import mmap
 import struct
 import zipfile
@@ -73,7 +74,10 @@ def _why_not_there(path: Path) -> str:
         )
     if not path.parent.exists():
         return f"there is no weight file {path}: not even its folder exists. Check the path."
-    return f"there is no weight file {path}: {path.parent.resolve()} holds no {path.name}."
+    beside = sorted(file.name for file in path.parent.glob("*.h5"))
+    near = difflib.get_close_matches(path.name, beside, n=1)
+    hint = f" Did you mean {near[0]}?" if near else ""
+    return f"there is no weight file {path}: {path.parent.resolve()} holds no {path.name}.{hint}"
 
 
 def _looks_like(path: Path, head: bytes) -> str:
