@@ -12,6 +12,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
+from patience import PATIENCE
 from PIL import Image
 
 from mrcnn.cli import evaluate, main
@@ -280,7 +281,7 @@ def test_results_need_no_tensorflow(coco, tmp_path):
         cwd=Path(__file__).parents[1],
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=PATIENCE,
     )
     assert done.stderr.strip() == "" and "AP50" in done.stdout
 

@@ -6,6 +6,7 @@ import types
 from pathlib import Path
 
 import pytest
+from patience import PATIENCE
 
 from mrcnn import devices, environment
 from mrcnn.cli import main
@@ -207,7 +208,7 @@ def test_the_command_on_this_machine():
         cwd=Path(__file__).parents[1],
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=PATIENCE,
     )
     assert (done.returncode, done.stderr) == (0, "")
     names = [line[:15].strip() for line in done.stdout.splitlines()]

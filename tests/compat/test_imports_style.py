@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from patience import PATIENCE
 
 ROOT = Path(__file__).parents[2]
 LEGACY = ROOT / "legacy"
@@ -66,7 +67,7 @@ def run(script, *folders, tmp_path, python_path=""):
         env={**os.environ, "PYTHONPATH": str(python_path)},
         capture_output=True,
         text=True,
-        timeout=200,
+        timeout=PATIENCE,
     )
     assert done.returncode == 0, done.stderr
     return done.stdout

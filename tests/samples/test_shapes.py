@@ -8,6 +8,7 @@ import nbformat
 import numpy as np
 import pytest
 from nbclient import NotebookClient
+from patience import PATIENCE
 
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT / "samples" / "shapes"))
@@ -130,7 +131,7 @@ def test_the_notebook_in_a_minute(tmp_path, monkeypatch):
         assert old in parameters.source
         parameters.source = parameters.source.replace(old, new)
     resources = {"metadata": {"path": str(path.parent)}}
-    NotebookClient(notebook, timeout=240, kernel_name="python3", resources=resources).execute()
+    NotebookClient(notebook, timeout=PATIENCE, kernel_name="python3", resources=resources).execute()
     outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
     printed = "".join(output.text for output in outputs if output.output_type == "stream")
     assert "8 pictures to train on, 3 to validate" in printed

@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 from blobs import Blobs, config
+from patience import PATIENCE
 
 from mrcnn.data import augment
 from mrcnn.data.generator import DataGenerator, data_generator
@@ -276,14 +277,12 @@ def test_an_error_names_the_picture_and_ends_fit(workers, tmp_path):
     model.keras_model.run_eagerly = True
     generator = DataGenerator(Broken(40), config(), shuffle=False, seed=1)
     threads = running_threads()
-    started = time.monotonic()
     with pytest.raises(Exception, match="all_points_y") as caught:
         model.keras_model.fit(stream(generator, workers), steps_per_epoch=20, verbose=0)
-    assert time.monotonic() - started < 30
     told = str(caught.value) + "".join(getattr(caught.value, "__notes__", []))
     assert "While loading Picture 9 (blobs.blob9)" in told
     del caught
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + PATIENCE
     while (left := running_threads() - threads) and time.monotonic() < deadline:
         time.sleep(0.1)
     assert not left

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from blobs import Blobs, config
+from patience import PATIENCE
 
 from mrcnn.data.generator import DataGenerator
 from mrcnn.model import MaskRCNN
@@ -225,7 +226,7 @@ def running_threads():
 
 
 def assert_no_threads_but(threads):
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + PATIENCE
     while (left := running_threads() - threads) and time.monotonic() < deadline:
         time.sleep(0.1)
     assert not left

@@ -2,6 +2,7 @@
 
 import os
 import pickle
+import time
 import zipfile
 
 import h5py
@@ -189,7 +190,7 @@ def tiny(tmp_path_factory) -> tuple:
     max_examples=150,
     derandomize=True,  # the same damage in every run
     database=None,
-    deadline=5000,
+    deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(
@@ -206,6 +207,7 @@ def test_damaged_bytes_give_a_sentence_or_a_result(tiny, flips, keep):
         elif damaged:  # most positions fall beyond: fold them back
             damaged[8 + position % max(1, len(damaged) - 8) if len(damaged) > 8 else 0] ^= mask
     path.write_bytes(damaged)
+    started = time.thread_time()
     try:
         with open_weights(path) as file:
             small = [t for t in file.tensors.values() if np.prod(t.shape, dtype=float) < 1e6]
@@ -216,6 +218,7 @@ def test_damaged_bytes_give_a_sentence_or_a_result(tiny, flips, keep):
         assert all(array.dtype == np.float32 for array in arrays)
     if bytes(damaged) == content:
         assert len(arrays) == 6
+    assert time.thread_time() - started < 5
 
 
 def test_class_names_of_a_file_are_printable(tmp_path):
