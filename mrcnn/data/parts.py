@@ -113,7 +113,8 @@ def kept_for_validation(whole: Dataset) -> set[int]:
     By a hash of its name, so that a picture stays where it is when others are added.
     """
     ids = [info["id"] for info in whole.image_info]
-    ranked = sorted(range(len(ids)), key=lambda i: hashlib.sha256(str(ids[i]).encode()).digest())
+    names = [str(i).encode("utf-8", "surrogatepass") for i in ids]  # a file's may be no UTF-8
+    ranked = sorted(range(len(ids)), key=lambda i: hashlib.sha256(names[i]).digest())
     return set(ranked[: max(1, round(VALIDATION_SHARE * len(ids)))])
 
 

@@ -178,6 +178,14 @@ def test_a_check_says_of_a_name_that_is_no_utf8_what_can_be_written(tmp_path):
     str(report).encode()
 
 
+@pytest.mark.skipif(os.name == "nt", reason="names are text there")
+def test_pictures_whose_names_are_no_utf8_are_kept_for_validation_too(tmp_path):
+    make("masks", tmp_path)
+    os.rename(tmp_path / "a", os.fsencode(tmp_path) + b"/\xfe")
+    parts = [open_part(tmp_path, subset=part) for part in ("train", "val")]
+    assert [part.num_images for part in parts] == [1, 1]
+
+
 def test_class_ids_that_are_no_numbers_are_sorted_as_text(tmp_path):
     make("coco", tmp_path)
     content = coco_content()
