@@ -40,7 +40,7 @@ def as_picture(image: np.ndarray) -> np.ndarray:
         elif values.max() > 255:
             values *= 255 / values.max()
         image = np.rint(values.clip(0, 255)).astype(np.uint8)
-    return np.repeat(image, 3, axis=2) if image.shape[2] == 1 else image.copy()
+    return np.concatenate([image] * 3, axis=2) if image.shape[2] == 1 else image.copy()
 
 
 def random_colors(N: int, bright: bool = True) -> list[tuple[float, float, float]]:
