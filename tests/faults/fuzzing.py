@@ -59,7 +59,7 @@ class Tally:
         return (
             f"{cases:,} cases in {self.seconds:,.0f} s ({rate:,.0f} a minute): "
             f"{len(self.faults)} faults; the slowest took {self.slowest:.1f} s, the largest "
-            f"process {self.megabytes:,.0f} MB\n{came}"
+            f"grew by {self.megabytes:,.0f} MB\n{came}"
         )
 
 
@@ -130,12 +130,12 @@ def _work(kind: type[Attack], place: Path, seed: int, at: int, end: int, send: i
     try:
         folder = place / f"{at}"
         folder.mkdir()
-        attack = kind(folder)
+        attack, before = kind(folder), _peak()  # a test's process may be large already
         for number in range(at, end):
             what, seconds = one(attack, seed, number)
-            megabytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+            megabytes = _peak() - before
             if megabytes > MEGABYTES and not what.startswith("FAULT "):
-                what = f"FAULT made the process grow to {megabytes:,.0f} MB"
+                what = f"FAULT made the process grow by {megabytes:,.0f} MB"
             os.write(send, f"{number}\t{seconds:.3f}\t{megabytes:.0f}\t{what}\n".encode())
             if megabytes > MEGABYTES:
                 break  # a new process begins small
@@ -144,6 +144,11 @@ def _work(kind: type[Attack], place: Path, seed: int, at: int, end: int, send: i
         traceback.print_exc()
         code = 1
     os._exit(code)
+
+
+def _peak() -> float:
+    """Megabytes that this process had at most."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 def one(attack: Attack, seed: int, number: int) -> tuple[str, float]:
