@@ -49,7 +49,8 @@ class Watch(keras.callbacks.Callback):
     ) -> None:
         super().__init__()
         self.folder, self.steps, self.val_steps, self.clock = folder, steps, val_steps, clock
-        self.bar = sys.stdout.isatty() or "ipykernel" in sys.modules if bar is None else bar
+        notebook = type(sys.stdout).__module__.startswith("ipykernel")
+        self.bar = sys.stdout.isatty() or notebook if bar is None else bar
         self.pace = Pace(steps, val_steps)
         self._shown = 0  # letters of the bar
         self._told = False  # how long a step takes
