@@ -102,7 +102,8 @@ def test_flat_layout_takes_the_installed_package(tmp_path):
     (package / "__init__.py").touch()
     (package / "config.py").write_text("Config = 'the installed one'")
     script = "from config import Config; print(Config)"
-    printed = run(script, tmp_path / "installed", tmp_path=tmp_path, python_path=LEGACY)
+    before_pips = f"{LEGACY}{os.pathsep}{tmp_path / 'installed'}"  # which may hold this one
+    printed = run(script, tmp_path=tmp_path, python_path=before_pips)
     assert printed == "the installed one\n"
 
 

@@ -25,7 +25,7 @@ class CellsConfig(Config):
 
 
 class CellsDataset(utils.Dataset):
-    def load_mask(self, image_id: int) -> tuple[np.ndarray, np.ndarray]:
+    def load_mask(self, image_id: int) -> tuple[NDArray[np.bool_], NDArray[np.int32]]:
         return np.zeros((64, 64, 0), bool), np.zeros(0, np.int32)
 
 
