@@ -152,6 +152,23 @@ def noise(most: float = 8.0) -> Transform:
     return _on_values(lambda x, rng: x + rng.normal(0, rng.uniform(0, most), x.shape))
 
 
+def stain(most: float = 0.4) -> Transform:
+    """Dye a section differently: each channel's optical density grows or shrinks by itself.
+
+    most: the greatest change, as a share. Light that passes a dye falls off exponentially with its
+    amount (Beer-Lambert), so the change is linear in the logarithm.
+    """
+
+    def change(x, rng):
+        channels = x.shape[-1]
+        gain = rng.uniform(1 - most, 1 + most, channels)
+        shift = rng.uniform(-most / 4, most / 4, channels)
+        density = -np.log((x + 1) / 256)
+        return 256 * np.exp(-(density * gain + shift)) - 1
+
+    return _on_values(change)
+
+
 def augment(
     image: np.ndarray, mask: Masks, augmentation: Any, rng: np.random.Generator
 ) -> tuple[np.ndarray, Masks]:

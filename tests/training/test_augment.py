@@ -18,6 +18,7 @@ GEOMETRIC = {
 }
 ON_VALUES = {
     "brightness": augment.brightness(0.5, 0.6),
+    "stain": augment.stain(),
     "contrast": augment.contrast(0.5, 0.6),
     "gamma": augment.gamma(1.3, 1.4),
     "blur": augment.blur(3),
