@@ -5,6 +5,7 @@ read_picture("holiday/beach.jpg")                # [height, width, 3] uint8, RGB
 """
 
 import glob
+import io
 import os
 import re
 import warnings
@@ -34,6 +35,10 @@ _AS_THEY_ARE = ("L", "RGB", "F", "I")  # Pillow's modes: grey, colour, floats, w
 
 class PictureError(ValueError):
     """A picture can't be found or read; the message names the file and the reason."""
+
+
+class NoPicture(PictureError):
+    """What is there is of no kind that can be read."""
 
 
 # -- Finding --------------------------------------------------------------------------------
@@ -156,19 +161,55 @@ def read_picture(path: str | os.PathLike) -> np.ndarray:
         if what:
             there = "there is no such file" if what == "nothing" else f"it is {what}, not a file"
             raise PictureError(f"{shown}: {there}.")
+        return _decoded(path, shown, path.suffix)
+    except PermissionError:
+        raise PictureError(f"{shown}: no permission to read it.") from None
+
+
+def decode_picture(data: bytes, shown: str = "the picture", most: int | None = None) -> np.ndarray:
+    """The same for the bytes of a picture file that came from somebody else.
+
+    shown: names it in messages. most: pixels that it may have; its head tells how many it has, so
+        that nothing is unpacked of one with more.
+    Only the kinds in SUFFIXES are tried: Pillow would hand others to programs such as Ghostscript.
+    Raises NoPicture where it is none of them, and PictureError as `read_picture` does.
+    """
+    return _decoded(io.BytesIO(data), shown, "", _kinds(), most)
+
+
+def _kinds() -> list[str]:
+    """Pillow's names of the kinds that have one of SUFFIXES."""
+    extensions = Image.registered_extensions()  # loads all of them
+    return sorted({extensions[suffix] for suffix in SUFFIXES if suffix in extensions})
+
+
+def _decoded(
+    file: Path | io.BytesIO,
+    shown: str,
+    suffix: str,
+    kinds: list[str] | None = None,
+    most: int | None = None,
+) -> np.ndarray:
+    try:
         with warnings.catch_warnings():
             # A large picture is no attack; Pillow still refuses twice its limit.
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
             # Of damaged tags it says what nobody can use, and reads the picture all the same.
             warnings.filterwarnings("ignore", module=r"PIL\b")
-            with Image.open(path) as picture:
+            with Image.open(file, formats=kinds) as picture:
+                width, height = picture.size
+                if most is not None and width * height > most:
+                    raise PictureError(
+                        f"{shown} has {width} x {height} pixels, and {most:,} is the most that is "
+                        "taken: scale it down, or cut it into pieces."
+                    )
                 return _to_array(shown, picture)
     except PictureError:
         raise
     except PermissionError:
-        raise PictureError(f"{shown}: no permission to read it.") from None
+        raise
     except Image.UnidentifiedImageError:
-        raise PictureError(f"{shown} {_what_it_is(path)}.") from None
+        raise NoPicture(f"{shown} {_what_it_is(_head(file), suffix)}.") from None
     except Image.DecompressionBombError:
         raise PictureError(
             f"{shown} has more than {2 * Image.MAX_IMAGE_PIXELS:,} pixels: cut it into pieces, or "
@@ -178,6 +219,13 @@ def read_picture(path: str | os.PathLike) -> np.ndarray:
         raise PictureError(f"{shown} is too large for this computer's memory.") from None
     except Exception as error:  # Pillow raises nearly every kind on damaged bytes
         raise PictureError(f"{shown} is damaged or cut short ({printable(error)}).") from error
+
+
+def _head(file: Path | io.BytesIO) -> bytes:
+    if isinstance(file, io.BytesIO):
+        return file.getvalue()[:200]
+    with file.open("rb") as opened:
+        return opened.read(200)
 
 
 def _to_array(shown: str, picture: Image.Image) -> np.ndarray:
@@ -234,15 +282,13 @@ _OTHERS = (
 )
 
 
-def _what_it_is(path: Path) -> str:
-    with path.open("rb") as file:
-        head = file.read(200)
+def _what_it_is(head: bytes, suffix: str) -> str:
     if not head:
         return "is empty: 0 bytes"
     for begins, what in _OTHERS:
         if re.match(begins, head, re.DOTALL | re.IGNORECASE):
             return f"is {what}"
-    if path.suffix.lower() in (".tif", ".tiff"):
+    if suffix.lower() in (".tif", ".tiff"):
         return (
             "is no TIFF that Pillow can read (it may have 16-bit colours or more than 4 channels): "
             "convert it to 8-bit RGB first"

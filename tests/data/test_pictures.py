@@ -1,5 +1,6 @@
 """Finding picture files and reading them, with no network near."""
 
+import io
 import os
 import struct
 import warnings
@@ -11,13 +12,16 @@ import pytest
 from PIL import Image
 
 from mrcnn.data.pictures import (
+    NoPicture,
     PictureError,
+    decode_picture,
     find_pictures,
     read_picture,
     write_jpeg,
     write_png,
 )
 
+ROOT = Path(__file__).parents[2]
 RED, BLUE = (255, 0, 0), (0, 0, 255)
 
 
@@ -270,3 +274,30 @@ def test_a_name_that_is_no_text_is_read_and_printed(tmp_path):
     with pytest.raises(PictureError, match=r"udcff\\n\.png is no picture") as caught:
         read_picture(path)
     str(caught.value).encode()
+
+
+def test_bytes_of_somebody_else_are_read_as_a_file_is():
+    path = ROOT / "images" / "coffee.jpg"
+    assert np.array_equal(decode_picture(path.read_bytes()), read_picture(path))
+
+
+@pytest.mark.parametrize(
+    ("data", "kind", "told"),
+    [
+        (b"", NoPicture, "empty"),
+        (b"hello", NoPicture, "no picture"),
+        (b"%PDF-1.7 ...", NoPicture, "PDF"),
+        (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", NoPicture, "no picture"),
+    ],
+)
+def test_bytes_that_are_no_picture(data, kind, told):
+    with pytest.raises(kind, match=told):
+        decode_picture(data)
+
+
+def test_nothing_is_unpacked_of_a_picture_with_too_many_pixels(monkeypatch):
+    held = io.BytesIO()
+    Image.new("1", (20000, 20000)).save(held, "PNG")  # 400 million pixels in 49 kB
+    monkeypatch.setattr("PIL.ImageFile.ImageFile.load", lambda *_: pytest.fail("unpacked"))
+    with pytest.raises(PictureError, match="20000 x 20000 pixels, and 1,000,000 is the most"):
+        decode_picture(held.getvalue(), most=1_000_000)
