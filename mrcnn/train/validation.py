@@ -18,6 +18,8 @@ from mrcnn.whole import whole
 
 _NOTHING = (-1, 0.0)  # the rank of an epoch of which nothing is known
 _BUILDING = 15  # seconds, about, until the network that detects is built and traced
+_EARLY = 0.25  # of the epochs, after which a training should find something
+_FINDS_NOTHING = 0.01  # an AP at IoU 0.5 that is chance
 
 
 class ValidationAP(keras.callbacks.Callback):
@@ -43,6 +45,7 @@ class ValidationAP(keras.callbacks.Callback):
         self.measure, self.every, self.share, self.clock = measure, every, share, clock
         self.pictures, self.batch = pictures, batch
         self._spent, self._cost, self._steps, self._stepping = 0.0, None, 0, 0.0
+        self._told = False  # that nothing is found
 
     def on_train_begin(self, logs: Mapping[str, float] | None = None) -> None:
         self._began, self._first = self.clock(), None
@@ -70,6 +73,24 @@ class ValidationAP(keras.callbacks.Callback):
         # The first one has built a network too, which the others find there.
         self._cost = min(took, self._guessed()) if self._cost is None else took
         logs.update(measured)
+        self._tell_of_nothing(epoch, measured)
+
+    def _tell_of_nothing(self, epoch: int, measured: Mapping[str, float]) -> None:
+        """Warn once where a good part of the epochs is done and nothing has been found."""
+        found = measured.get("val_AP50", -1)
+        self._told |= found >= _FINDS_NOTHING
+        done, epochs = epoch + 1 - self._first, self.params["epochs"] - self._first
+        if self._told or found < 0 or not _EARLY * epochs <= done < epochs:
+            return
+        self._told = True
+        warnings.warn(
+            f"After {done} of {epochs} epochs the network finds nothing in the validation pictures "
+            f"(AP at IoU 0.5 is {found:.3f}). If the loss still falls, it may come. Else look at "
+            "the labels as they are read (mrcnn data show), at the instances' size in the network "
+            "(below 16 pixels is too small: a larger IMAGE_MAX_DIM, or pieces of pictures), and at "
+            "the learning rate.",
+            stacklevel=2,
+        )
 
     def _is_due(self, epoch: int) -> bool:
         if self.every:

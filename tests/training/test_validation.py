@@ -57,6 +57,26 @@ def test_every_so_many_epochs():
     assert epochs_measured(7, 10, cost=100, every=2, first=4)[0] == [6]
 
 
+@pytest.mark.parametrize(
+    ("found", "told"),
+    [([0.0, 0.0, 0.0, 0.0], [3]), ([0.0, 0.2, 0.0, 0.0], []), ([-1.0] * 4, [])],
+    ids=["nothing", "something", "no labels"],
+)
+def test_a_training_that_finds_nothing_says_so_once(found, told):
+    values = iter(found)
+    callback = ValidationAP(lambda: {"val_AP50": next(values)}, every=1)
+    callback.set_params({"epochs": 4 * 2})
+    callback.on_train_begin()
+    warned = []
+    for epoch in range(1, 5):  # the second epoch of a run that goes on is its first here
+        callback.on_epoch_begin(epoch)
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            callback.on_epoch_end(epoch, {})
+        warned += [epoch + 1] * len(caught)
+    assert warned == told
+
+
 @pytest.mark.parametrize("cost", [0.5, 4, 20, 60])
 def test_it_takes_no_more_than_its_share(cost):
     measured, share = epochs_measured(40, 100, cost)
