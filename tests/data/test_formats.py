@@ -213,7 +213,11 @@ def test_coco_ids_crowds_and_boxes_survive(tmp_path):
     assert class_ids == [2, -2]
     assert_masks(masks, mask_of(DOG), mask_of(DOG))
     assert dataset.image_info[0]["annotations"][0]["bbox"] == [10, 5, 20, 10]
-    assert dataset.notes == []
+    assert dataset.notes == [
+        "1 of 3 annotations in instances.json are crowds (iscrowd 1): training neither learns from "
+        "them nor takes them for background. If they are single objects, as masks from CVAT are, "
+        "set their iscrowd to 0."
+    ]
     # By COCO's own ids, as CocoDataset takes them.
     assert open_set(tmp_path, class_ids=[18]).class_info[1] == {
         "source": "coco",
@@ -263,7 +267,9 @@ def test_packed_runs_are_unpacked():
         ({"segmentation": [[1, 1, float("nan"), 5, 9, 1]]}, "not finite"),
         ({"segmentation": [[1, 1, 1e308, 5, 9, 1]]}, "not finite"),
         ({"segmentation": [[1, 1, "5", 5, 9, 1]]}, "not numbers"),
-        ({"segmentation": []}, "have no outline"),
+        ({"segmentation": [], "bbox": None}, "have no outline (segmentation) and no box"),
+        ({"segmentation": [], "bbox": [1, 1, 0, 9]}, "have no outline (segmentation), and a box"),
+        ({"segmentation": "none"}, "neither a list nor an RLE"),
         ({"segmentation": {"size": [40, 60], "counts": [5, 5]}}, "do not fill"),
         ({"segmentation": {"size": [40, 60], "counts": "zzz"}}, "no list of runs"),
         ({"segmentation": {"size": [40, 60], "counts": ""}}, "no list of runs"),
@@ -281,7 +287,7 @@ def test_a_bad_coco_annotation_is_dropped_with_a_note(change, note, tmp_path):
     write_json(tmp_path / "instances.json", content)
     dataset = open_set(tmp_path)
     assert sum(len(masks_of(dataset, i)[1]) for i in (0, 1)) == 2
-    (said,) = dataset.notes
+    (said,) = [note for note in dataset.notes if "crowds (iscrowd 1)" not in note]
     assert note in said and ": 1, the first in" in said
 
 
@@ -292,7 +298,7 @@ def test_coco_polygons_across_the_border_are_cut_and_counted(tmp_path):
     write_json(tmp_path / "instances.json", content)
     dataset = open_set(tmp_path)
     assert_masks(masks_of(dataset)[0], mask_of(np.s_[30:, 50:]))
-    assert dataset.notes == [
+    assert dataset.notes[1:] == [
         "Polygons cut: they reach across the border of their picture: 1, the first in a.png."
     ]
 
@@ -306,7 +312,7 @@ def test_a_crowd_of_another_size_fills_its_picture(tmp_path):
     dataset = open_set(tmp_path)
     masks, class_ids = masks_of(dataset, 1)
     assert class_ids == [2, -2] and masks[1].all()
-    assert "taken to fill the picture (pictures): 1, the first in" in dataset.notes[0]
+    assert "taken to fill the picture (pictures): 1, the first in" in dataset.notes[1]
 
 
 def test_several_coco_files_become_one_set(tmp_path):
@@ -430,11 +436,13 @@ def test_coco_stays_small_in_memory(count, tmp_path):
 
 
 def test_via_shapes(tmp_path):
-    xs, ys = [10, 29, 29, 10], [5, 5, 14, 14]
+    xs, ys = [29, 29, 10, 10], [5, 14, 14, 5]
     dataset = one_via(
         tmp_path,
         via_region({"name": "polygon", "all_points_x": xs, "all_points_y": ys}),
-        via_region({"name": "polyline", "all_points_x": xs, "all_points_y": ys}),
+        via_region(
+            {"name": "polyline", "all_points_x": xs[1:] + xs[:1], "all_points_y": ys[1:] + ys[:1]}
+        ),
         via_region({"name": "rect", "x": 10, "y": 5, "width": 19, "height": 9}),
         via_region({"name": "circle", "cx": 20, "cy": 20, "r": 5}),
         via_region({"name": "ellipse", "cx": 20, "cy": 20, "rx": 9, "ry": 3, "theta": np.pi / 2}),
@@ -538,7 +546,7 @@ def test_labelme_shapes(tmp_path):
         labelme_shape("circle", [[20, 20], [23, 24]]),
         labelme_shape("mask", [[10, 5], [29, 14]], mask=png(piece * 255)),
         labelme_shape("line", [[10, 5], [29, 14]]),
-        labelme_shape("polygon", [[1, 1], [9, 1], [9, 9]], label="__ignore__"),
+        labelme_shape("polygon", [[1, 1], [9, 1], [9, 9]], label="__mine__"),
         labelme_shape("mask", [[10, 5], [29, 14]], mask="not base64!"),
         labelme_shape("mask", [[0, 0], [3, 3]], mask=png(piece)),
     )

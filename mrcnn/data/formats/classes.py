@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 
 from mrcnn.data.formats.files import read_plane, stored_size
+from mrcnn.data.formats.names import is_background
 from mrcnn.data.formats.notes import FormatError, Notes
 from mrcnn.data.pictures import PictureError
 
 LISTS = ("labelmap.txt", "class_names.txt", "classes.txt", "labels.txt")
-_NO_CLASSES = ("background", "_background_", "__ignore__", "_ignore_", "void", "ignored")
 
 # The 20 classes of the Pascal VOC challenge, 2007 to 2012, in the order of its palette.
 VOC_CLASSES = (
@@ -88,11 +88,11 @@ def _from_list(file: Path) -> ClassValues:
     names = [row[0].strip() for row in rows]
     # LabelMe's lists begin with a line for what is no object, its value being -1.
     start = -1 if names[0] == "__ignore__" else 0
-    if names[0].lower() not in _NO_CLASSES:
+    if not is_background(names[0]) and names[0].lower() != "void":
         start = 1
     values = ClassValues()
     for number, (name, row) in enumerate(zip(names, rows), start):
-        if name.lower() in _NO_CLASSES or not name:
+        if is_background(name) or name.lower() == "void" or not name:
             continue
         values.by_value[number] = name
         colour = row[1].split(",") if len(row) > 1 else []

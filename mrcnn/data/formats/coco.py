@@ -14,15 +14,18 @@ import numpy as np
 from pycocotools import mask as coco_mask
 
 from mrcnn.data.formats import marks
+from mrcnn.data.formats.crowds import box_corners, judge_crowds
 from mrcnn.data.formats.files import find_folder, natural_name, read_json
 from mrcnn.data.formats.labelled import LabelledDataset, usable_size
+from mrcnn.data.formats.names import is_background
 from mrcnn.data.formats.notes import Dropped, FormatError, Notes, shortened
-from mrcnn.data.formats.reading import BACKGROUND, Part, Request, finished
+from mrcnn.data.formats.reading import DOUBLED, HOLES, Part, Request, finished
 from mrcnn.data.formats.rle import check_rle, region_of, unpack
 from mrcnn.data.formats.shapes import Size, check_outline, place, to_numbers
 from mrcnn.geometry.regions import Region
 from mrcnn.words import printable
 
+HOLE = -1  # in the place of a class id
 Ids = dict[str, Any]  # what a file calls a class or a picture, as text, and what it became
 
 
@@ -41,22 +44,33 @@ class CocoFiles(LabelledDataset):
     def decode(self, image_id: int, size: Size) -> Iterator[tuple[int, Region]]:
         """(class id, region) of each instance; negative for crowds."""
         for annotation in self.image_info[image_id]["annotations"]:
-            outline, crowd = annotation["segmentation"], annotation["iscrowd"]
-            if isinstance(outline, list):
-                outline = coco_mask.merge(coco_mask.frPyObjects(outline, *size))
-            if tuple(outline["size"]) == size:
-                counts = outline["counts"]
-                runs = unpack(counts.decode("ascii")) if isinstance(counts, bytes) else counts
-                region = region_of(runs, size[0])
-            elif crowd:
+            region, crowd = _region(annotation["segmentation"], size), annotation["iscrowd"]
+            if region is None and crowd:
                 # NOTE: as in the original, such a crowd is taken to fill the picture: nothing in
                 # it then counts as background, which is the careful reading.
                 self.tell(image_id, "Crowds whose RLE has another size, taken to fill the picture")
                 region = (0, 0, *size), np.ones(size, bool)
-            else:
+            elif region is None:
                 self.tell(image_id, "Instances left out: their RLE has another size")
                 continue
             yield (-1 if crowd else 1) * annotation["class_id"], region
+
+    def decode_holes(self, image_id: int, size: Size) -> Iterator[Region]:
+        """The region of each annotation of a category that means the background."""
+        for outline in self.image_info[image_id].get("holes", ()):
+            if region := _region(outline, size):
+                yield region
+
+
+def _region(outline: Any, size: Size) -> Region | None:
+    """What an annotation's segmentation covers; None for an RLE of another size."""
+    if isinstance(outline, list):
+        outline = coco_mask.merge(coco_mask.frPyObjects(outline, *size))
+    if tuple(outline["size"]) != size:
+        return None
+    counts = outline["counts"]
+    runs = unpack(counts.decode("ascii")) if isinstance(counts, bytes) else counts
+    return region_of(runs, size[0])
 
 
 def read(part: Part, request: Request) -> CocoFiles:
@@ -68,7 +82,8 @@ def read(part: Part, request: Request) -> CocoFiles:
         content = _content(file)
         class_ids = _add_classes(dataset, file, content, request, notes)
         images = _images(file, content["images"], notes)
-        _add_annotations(images, content["annotations"], class_ids, notes)
+        crowds = judge_crowds(content["annotations"], file.name, notes)
+        _add_annotations(images, content["annotations"], class_ids, crowds, notes)
         _mark_predictions(images, content)
         if request.class_ids:
             images = {key: image for key, image in images.items() if image["annotations"]}
@@ -126,8 +141,12 @@ def _add_classes(
     for key in wanted:
         source_id, name = categories[key]
         name = request.renamed(name, source_id)
-        if name is None or name == BACKGROUND:
+        if name is None:
             notes.say(f"The class {categories[key][1]} of {file.name} is left out.")
+            continue
+        if is_background(name):
+            numbers[key] = HOLE
+            notes.say(f"The class {categories[key][1]} of {file.name} means the background: none.")
             continue
         name = printable(name)
         names = [info["name"] for info in dataset.class_info]
@@ -206,8 +225,9 @@ def _images(file: Path, rows: list, notes: Notes) -> Ids:
 
 
 def _add_annotations(
-    images: Ids, rows: list, class_ids: dict[str, int | None], notes: Notes
+    images: Ids, rows: list, class_ids: dict[str, int | None], crowds: bool, notes: Notes
 ) -> None:
+    seen: set[tuple] = set()
     for number, row in enumerate(rows):
         image, place_name = None, f"annotations[{number}]"
         try:
@@ -222,11 +242,27 @@ def _add_annotations(
                 raise Dropped("have a category that the file does not list")
             if class_ids[key] is None:
                 continue
-            annotation = _annotation(row, image, class_ids[key], notes)
+            annotation = _annotation(row, image, class_ids[key], crowds, notes)
         except Dropped as reason:
             notes.count(f"Annotations dropped: they {reason}", place_name)
             continue
-        image["annotations"].append(annotation)
+        same = (id(image), class_ids[key], annotation["iscrowd"], _as_key(annotation))
+        if same in seen:
+            notes.count(DOUBLED, place_name)
+        elif class_ids[key] == HOLE:
+            notes.count(HOLES, place_name)
+            image.setdefault("holes", []).append(annotation["segmentation"])
+        else:
+            image["annotations"].append(annotation)
+        seen.add(same)
+
+
+def _as_key(annotation: dict[str, Any]) -> Any:
+    """What is equal for equal segmentations."""
+    outline = annotation["segmentation"]
+    if isinstance(outline, list):
+        return tuple(numbers.tobytes() for numbers in outline)
+    return bytes(outline["counts"]), *outline["size"]
 
 
 def _mark_predictions(images: Ids, content: dict[str, list]) -> None:
@@ -250,11 +286,15 @@ def _mark_predictions(images: Ids, content: dict[str, list]) -> None:
 # -- One annotation ---------------------------------------------------------------------------
 
 
-def _annotation(row: dict, image: dict, class_id: int, notes: Notes) -> dict[str, Any]:
+def _annotation(
+    row: dict, image: dict, class_id: int, crowds: bool, notes: Notes
+) -> dict[str, Any]:
+    """crowds: whether iscrowd is taken at its word."""
     name = image["file_name"]
     crowd = row.get("iscrowd")  # home-made files may leave it out
     if crowd not in (0, 1, None, "0", "1"):
         raise Dropped("have an iscrowd that is neither 0 nor 1")
+    crowd = crowd if crowds else 0
     outline = row.get("segmentation")
     size = (image["height"], image["width"]) if image["height"] else None
     if isinstance(outline, dict):
@@ -266,8 +306,15 @@ def _annotation(row: dict, image: dict, class_id: int, notes: Notes) -> dict[str
             outline = [outline]
             notes.count("Polygons that are not in a list of their own, taken as one", name)
         outline = _polygons(outline, size, notes, name)
+    elif outline in (None, [], {}, ""):
+        outline = _polygons([box_corners(row)], size, notes, name)
+        notes.count(
+            "Annotations with a box and no outline, whose masks are their boxes, filled (a network "
+            "learns boxes from them, and no outlines)",
+            name,
+        )
     else:
-        raise Dropped("have no outline (segmentation)")
+        raise Dropped("have a segmentation that is neither a list nor an RLE")
     annotation = {
         "id": row.get("id"),
         "category_id": row["category_id"],

@@ -20,6 +20,7 @@ from PIL import Image, ImageOps
 
 from mrcnn.data.dataset import Dataset
 from mrcnn.data.formats.files import read_json, size_in_header, stored_size
+from mrcnn.data.formats.holes import without
 from mrcnn.data.formats.notes import Dropped, FormatError, Notes
 from mrcnn.data.formats.shapes import Instance, Size, bounds, check_mask_fits, draw, place
 from mrcnn.data.pictures import PictureError, read_picture
@@ -68,6 +69,10 @@ class LabelledDataset(Dataset, ABC):
         A region is a box inside the picture, which need not be tight, and the mask in it.
         """
 
+    def decode_holes(self, image_id: int, size: Size) -> Iterable[Region]:
+        """Regions that are labelled as background."""
+        return ()
+
     @abstractmethod
     def listed_class_ids(self, image_id: int) -> np.ndarray | None:
         """Class ids of a picture's instances as its files list them, int32 [instances].
@@ -108,7 +113,9 @@ class LabelledDataset(Dataset, ABC):
         size, _ = self._size(image_id)
         boxes, pieces, class_ids = [], [], []
         num_bytes = 0
-        for class_id, (box, piece) in self.decode(image_id, size):
+        holes = list(self.decode_holes(image_id, size))
+        for class_id, region in self.decode(image_id, size):
+            box, piece = without(region, holes) if holes else region
             crop = MaskCrops(size, [box], [piece]).tight()
             if not crop.boxes.any():
                 self.tell(image_id, "Instances that cover no pixel, left out")
@@ -211,6 +218,12 @@ class DrawnDataset(LabelledDataset):
                 yield class_id, draw(shapes, size)
             except Dropped as reason:
                 self.tell(image_id, f"Instances left out: they {reason}")
+
+    def decode_holes(self, image_id: int, size: Size) -> Iterator[Region]:
+        """The region of each hole that was drawn by itself."""
+        for shapes in self.image_info[image_id].get("holes", ()):
+            with contextlib.suppress(Dropped):
+                yield draw(shapes, size)
 
 
 def keep_visible(

@@ -10,10 +10,16 @@ from typing import Any
 from mrcnn.data.formats import marks, shapes
 from mrcnn.data.formats.files import missing_pictures, natural_name, read_json
 from mrcnn.data.formats.labelled import DrawnDataset, keep_visible, usable_size
+from mrcnn.data.formats.names import is_background
 from mrcnn.data.formats.notes import Dropped, FormatError, Notes
 from mrcnn.data.formats.reading import Part, Request, Row, add_drawn
 from mrcnn.data.pictures import SUFFIXES
 
+_POLYGONS = (
+    *("polygon", "rectangle", None),
+    # What X-AnyLabeling and others add: rectangles by their four corners.
+    *("oriented_rectangle", "rotation", "rotated_rectangle", "quadrilateral"),
+)
 _LINES = ("line", "linestrip", "point", "points")
 _SUFFIXES = tuple(suffix for end in SUFFIXES for suffix in (end, end.upper()))
 
@@ -116,7 +122,7 @@ def _label(region: Any) -> str:
     label = region.get("label") if isinstance(region, dict) else None
     if not isinstance(label, str) or not label.strip():
         raise Dropped("have no label")
-    if label.strip().startswith("__"):
+    if label.strip().startswith("__") and not is_background(label):
         raise Dropped("have a label that begins with __, which is LabelMe's sign for no class")
     return label.strip()
 
@@ -140,7 +146,7 @@ def _shape(region: dict[str, Any]) -> shapes.Shape:
         (x1, x2), (y1, y2) = shapes.to_numbers(xs).tolist(), shapes.to_numbers(ys).tolist()
         radius = math.hypot(x2 - x1, y2 - y1)
         return shapes.ellipse(x1, y1, radius, radius)
-    if kind in ("polygon", "rectangle", "oriented_rectangle", None):
+    if kind in _POLYGONS:
         return shapes.polygon(xs, ys)
     raise Dropped("are of a shape_type that is not known, or has other points")
 

@@ -8,11 +8,14 @@ from typing import Any
 from mrcnn.data.formats.files import Folders
 from mrcnn.data.formats.labelled import DrawnDataset, LabelledDataset
 from mrcnn.data.formats.marks import MARK, UNCHANGED
+from mrcnn.data.formats.names import is_background, numbered
 from mrcnn.data.formats.notes import FormatError, Notes, shortened
 from mrcnn.data.formats.shapes import Instance
 from mrcnn.words import printable
 
-BACKGROUND = "BG"
+PIECES = ("auto", "whole", "split")
+HOLES = "Regions labelled as background, which is no class, cut out of what they lie in"
+DOUBLED = "Instances that are there twice, taken once"
 
 
 @dataclass(frozen=True)
@@ -32,12 +35,18 @@ class Part:
 
 @dataclass(frozen=True)
 class Request:
-    """What the user asked for beside the path; `labels` are class names that other parts have."""
+    """What the user asked for beside the path, and what is known of the other parts.
+
+    labels: class names that other parts have. parts: all of them, the one to read included.
+    """
 
     images: Path | None = None
     class_ids: Sequence[Any] | None = None
     class_map: Mapping[Any, str | None] | None = None
     class_name: str = "object"
+    class_attribute: str | None = None
+    pieces: str = "auto"
+    parts: tuple[Part, ...] = ()
     labels: frozenset[str] = frozenset()
     folders: Folders = field(default_factory=Folders)
 
@@ -45,6 +54,11 @@ class Request:
         """A class under its name in class_map, looked up by name and then by `other`, its id."""
         class_map = self.class_map or {}
         return class_map.get(label, class_map.get(other, label) if other is not None else label)
+
+    def is_background(self, label: str, other: Any = None) -> bool:
+        """Whether a label means no class, unless class_map makes it one."""
+        name = self.renamed(label, other)
+        return name is not None and is_background(name)
 
 
 @dataclass
@@ -74,9 +88,7 @@ def number_classes(
         notes.say(f"class_map names labels that do not occur: {', '.join(unknown[:10])}.")
     renamed = {label: request.renamed(label) for label in found}
     names = {label: name and printable(name) for label, name in renamed.items()}
-    if BACKGROUND in names.values():
-        notes.say(f"Regions labelled {BACKGROUND} are dropped: it is the background's name.")
-    kept = {name for name in names.values() if name not in (None, BACKGROUND)}
+    kept = {name for name in names.values() if name is not None and not is_background(name)}
     order = sorted(kept, key=lambda name: (name.casefold(), name))
     if request.class_ids:
         strange = [shortened(wanted) for wanted in request.class_ids if wanted not in kept]
@@ -106,9 +118,11 @@ def add_drawn(
     for number, name in enumerate(order, 1):
         dataset.add_class(dataset.format, number, name)
     for row in rows:
-        kept = [
-            Instance(numbers[label], shapes) for label, shapes in row.instances if label in numbers
-        ]
+        drawn = _each_once(row, notes)
+        kept = [Instance(numbers[label], shapes) for label, shapes in drawn if label in numbers]
+        holes = [shapes for label, shapes in drawn if request.is_background(label)]
+        if holes:
+            notes.count(HOLES, row.id, len(holes))
         if request.class_ids and not kept:
             continue
         dataset.add_image(
@@ -118,20 +132,41 @@ def add_drawn(
             height=row.height,
             width=row.width,
             annotations=kept,
+            **({"holes": holes} if holes else {}),
             **({"embedded": row.embedded} if row.embedded else {}),
             **({MARK: True} if row.predicted else {}),
         )
     return finished(dataset, notes)
 
 
+def _each_once(row: Row, notes: Notes) -> list[Instance]:
+    """The instances of a picture without those that are there a second time, which are counted."""
+    seen: dict[tuple, Instance] = {}
+    for instance in row.instances:
+        outlines = tuple((s[0], s[1].tobytes(), s[2]) for s in instance.shapes)
+        seen.setdefault((instance.label, outlines), instance)
+    if len(seen) < len(row.instances):
+        notes.count(DOUBLED, row.id, len(row.instances) - len(seen))
+    return list(seen.values())
+
+
 def finished(dataset: LabelledDataset, notes: Notes) -> LabelledDataset:
-    """Prepare a dataset, and note ids that several pictures share, and mere predictions."""
+    """Prepare a dataset, and note what is odd about it as a whole.
+
+    Ids or files that several pictures share, names of classes that count, and mere predictions.
+    """
     seen: set[Any] = set()
+    files: set[str] = set()
     for info in dataset.image_info:
         if info.get(MARK):
             notes.count(UNCHANGED, info["path"] or info["id"])
         if info["id"] in seen:
             notes.count("Pictures listed more than once", info["id"])
+        elif info["path"] in files:
+            notes.count("Pictures whose file is listed under several ids", info["path"])
         seen.add(info["id"])
+        files |= {info["path"]} if info["path"] else set()
+    if sentence := numbered(info["name"] for info in dataset.class_info[1:]):
+        notes.say(sentence)
     dataset.prepare()
     return dataset
