@@ -22,6 +22,11 @@ def listed(names: Iterable[str], most: int = LISTED) -> str:
     return ", ".join(names[:most]) + more
 
 
+def plain_name(name: str) -> str:
+    """A class's name as people compare it: without case, and with a space for _."""
+    return " ".join(name.replace("_", " ").casefold().split())
+
+
 def duration(seconds: float) -> str:
     """ "45 s", "12 min", "3 h 20 min", "2 days 5 h"."""
     seconds = max(round(seconds), 0)

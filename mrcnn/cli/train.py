@@ -26,6 +26,7 @@ from mrcnn.progress import Progress, plain_warnings
 from mrcnn.train import checkpoints
 from mrcnn.train.plan import Plan, Wishes, make_plan
 from mrcnn.train.plan_text import lines
+from mrcnn.train.rows import load_for_classes
 from mrcnn.weights.download import fetch
 
 HELP = "train on a folder of labelled pictures"
@@ -144,7 +145,9 @@ def train(plan: Plan, args: argparse.Namespace) -> int:
         set_trainable(model.keras_model, PATTERNS.get(args.layers, args.layers))
     except ValueError as error:
         raise UsageError(f"--layers: {error}") from error
-    if plan.start.path:
+    if plan.rows:
+        load_for_classes(model, plan.start.path, plan.train.class_names)
+    elif plan.start.path:
         model.load_weights(plan.start.path, by_name=True, exclude=plan.exclude)
     # `mrcnn evaluate` reads its labels alike.
     model.keras_model.data = {"format": args.format, "class_name": args.class_name}

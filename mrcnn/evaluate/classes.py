@@ -6,7 +6,7 @@ from typing import Any
 
 from mrcnn.data.classes import unnamed_cure
 from mrcnn.errors import UsageError
-from mrcnn.words import listed
+from mrcnn.words import listed, plain_name
 
 
 def match_names(
@@ -29,9 +29,11 @@ def match_names(
     that they don't know.
     """
     if named:
-        by_name = {_plain(name): class_id for class_id, name in ours.items()}
+        by_name = {plain_name(name): class_id for class_id, name in ours.items()}
         matched = {
-            i: by_name[_plain(name)] for i, name in theirs.items() if _plain(name) in by_name
+            i: by_name[plain_name(name)]
+            for i, name in theirs.items()
+            if plain_name(name) in by_name
         }
         if matched:
             if labels:
@@ -106,10 +108,6 @@ def _differences(
             f"{listed(unknown)}."
         )
     return notes
-
-
-def _plain(name: str) -> str:
-    return " ".join(name.replace("_", " ").casefold().split())
 
 
 def _count(names: list[str]) -> str:

@@ -3,14 +3,13 @@
 import difflib
 import os
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from mrcnn.config import Config, explicit_names, hyper_parameter_names
 from mrcnn.data.check import DatasetError, check_dataset, check_for_training
 from mrcnn.data.classes import count_labels, disagreement, only_in, used_classes
-from mrcnn.data.coco_names import COCO_NAMES
 from mrcnn.data.dataset import Dataset
 from mrcnn.data.parts import open_part, with_classes
 from mrcnn.data.survey import Survey, take_survey
@@ -21,15 +20,15 @@ from mrcnn.progress import Progress, plain_warnings
 from mrcnn.train.checkpoints import BEST, find_last
 from mrcnn.train.choices import COMPACT, Circumstances, complete, of_weights
 from mrcnn.train.finding import OF_RUNS, best_of
+from mrcnn.train.rows import known_names, same_classes
 from mrcnn.weights.download import locate, published_info
 from mrcnn.weights.inspection import WeightsInfo, inspect_weights
+from mrcnn.weights.names import CLASS_DEPENDENT, layer_names
 from mrcnn.weights.names import LAYER_PATTERNS as PATTERNS
-from mrcnn.weights.names import layer_names
 from mrcnn.words import listed
 
 LAYERS = tuple(PATTERNS)
 SURVEY_SECONDS = 60  # beyond, an evenly spread sample of the pictures has to do
-_HEADS = ["mrcnn_class_logits", "mrcnn_bbox_fc", "mrcnn_bbox", "mrcnn_mask"]
 # Folders inside a data set; the name of the run is that of the whole.
 _SAYS_NOTHING = {"train", "val", "annotations", "images", "data", "dataset", ""}
 
@@ -42,6 +41,7 @@ class Start:
     path: Path | None = None  # None: random ones
     info: WeightsInfo | None = None
     resume: bool = False  # go on with the run that they are a checkpoint of
+    others: bool = False  # they are of a run on other classes: a new one begins with them
     fetch: str | None = None  # what `mrcnn.weights.download` calls the file that isn't there yet
 
     @property
@@ -50,8 +50,7 @@ class Start:
         if self.info is None or self.info.num_classes is None:
             return []
         count = self.info.num_classes
-        known = COCO_NAMES if count == len(COCO_NAMES) else [f"class {i}" for i in range(count)]
-        return self.info.class_names or known
+        return known_names(self.info) or [f"class {i}" for i in range(count)]
 
 
 @dataclass
@@ -89,6 +88,7 @@ class Plan:
     config: Config
     start: Start
     exclude: list[str]  # layers of the weights that don't fit the classes
+    rows: dict[int, int]  # of these the rows that are kept all the same: class id, the weights'
     left_out: list[str]  # classes that are listed and have no instance
     unseen: str  # classes that only the validation data have, in words
     untrained: list[str]  # layers that stay random, since they are neither loaded nor trained
@@ -130,7 +130,9 @@ def make_plan(wishes: Wishes) -> Plan:
     every = list(dict.fromkeys([*train.class_names, *val.class_names]))
     told = start.class_names
     names = _classes(every, used_classes([train, val]), start, config, fixed)
-    same_classes = set(told) == set(names)
+    rows = {} if set(told) == set(names) else same_classes(names, _names_of(start))
+    if start.resume and set(told) != set(names):
+        start = replace(start, resume=False, others=True)
     train, val = with_classes(train, names), with_classes(val, names)
 
     survey = read_through(train)
@@ -145,18 +147,18 @@ def make_plan(wishes: Wishes) -> Plan:
             val_pictures=val.num_images,
             gpu=gpu,
             whole_network=bool(start.info) and "FPN" in start.info.parts,
-            same_classes=same_classes,
+            same_classes=set(told) == set(names) or len(rows) == len(names),
             random_weights=start.path is None,
         )
         epochs = complete(config, fixed, survey, circumstances, epochs)
-    _check_classes(config, names, start)
+    _check_classes(config, names)
     config.validate("training")
     for what, dataset in (("The training data", train), ("The validation data", val)):
         check_dataset(dataset, config, limit=1).refuse_mistakes(what)
     _check_weights(config, start)
-    exclude = _HEADS if told and not same_classes else []
+    exclude = list(CLASS_DEPENDENT) if told and set(told) != set(names) else []
     return Plan(
-        *(wishes, train, val, config, start, exclude),
+        *(wishes, train, val, config, start, exclude, rows),
         left_out=[name for name in every if name not in names],
         unseen=only_in(val_labels, labels),
         untrained=_untrained(config, start, exclude, wishes.layers),
@@ -223,17 +225,14 @@ def _classes(
     names = [name for name in every if not used or name in ("BG", *used)]
     if "NUM_CLASSES" in fixed and len(every) == config.NUM_CLASSES:  # they are all meant
         names = every
-    known = set(told) == set(names) or (start.resume and set(names) <= set(told))
-    return told if known else names
+    return told if set(told) == set(names) else names
 
 
-def _check_classes(config: Config, names: list[str], start: Start) -> None:
-    if start.resume and set(names) != set(start.class_names):
-        raise UsageError(
-            f"{start.path} is of a run on {listed(start.class_names[1:])}, and the data have "
-            f"{listed(names[1:])}. To begin a new run from its weights, give this path with "
-            "--weights, and another name with --set NAME=.."
-        )
+def _names_of(start: Start) -> list[str]:
+    return known_names(start.info) if start.info else []
+
+
+def _check_classes(config: Config, names: list[str]) -> None:
     if len(names) != config.NUM_CLASSES:
         raise UsageError(
             f"NUM_CLASSES is {config.NUM_CLASSES}, and the data have {len(names)} classes with the "

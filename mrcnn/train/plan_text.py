@@ -68,8 +68,28 @@ def _about_weights(plan: Plan) -> str:
         known = KNOWN_FILES[start.fetch]
         size = f"{known.size / 2**20:.0f} MB " if known.size else ""
         text += f", fetched first: {size}from {known.url}, to be kept in {start.path.parent}"
-    text += ", new heads for these classes" if plan.exclude else ""
+    if start.others:
+        text = f"a new run that begins with {text}, which is of other classes"
+    text += _about_heads(plan) if plan.exclude else ""
     return text + _untrained(plan)
+
+
+def _about_heads(plan: Plan) -> str:
+    """Which classes the heads know already, for a line about the weights."""
+    if not plan.rows:
+        return ", new heads for these classes"
+    names = plan.train.class_names
+    known = [name for i, name in enumerate(names) if i and i in plan.rows]
+    others = [name for i, name in enumerate(names) if i not in plan.rows]
+    theirs = plan.start.class_names
+    left = [name for i, name in enumerate(theirs) if i not in plan.rows.values()]
+    text = f": the heads keep what they know of {listed(known)}"
+    text += f", and begin anew for {listed(others)}" if others else ""
+    if not left:
+        return text
+    if len(left) > _SHOWN:
+        return f"{text}; {len(left)} other classes are left out"
+    return f"{text}; {listed(left)} {'is' if len(left) == 1 else 'are'} left out"
 
 
 def _untrained(plan: Plan) -> str:

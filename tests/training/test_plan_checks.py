@@ -9,6 +9,7 @@ from PIL import Image
 from mrcnn.cli.commands import main
 from mrcnn.train import plan as plans
 from mrcnn.weights import download
+from mrcnn.weights.files import open_weights
 from mrcnn.weights.writing import write_weights
 
 
@@ -219,3 +220,53 @@ def test_layers_that_stay_random_are_told(weights, layers, told, tmp_path, capsy
     assert dry_run(data, "--weights", weights, "--layers", layers) == 0
     shown = capsys.readouterr().out
     assert told in shown and ("would stay random" in shown) == bool(told)
+
+
+# -- Going on with other classes --------------------------------------------------------------
+
+
+@pytest.fixture
+def eggs(tmp_path):
+    """Data named eggs, and a run on egg and yolk."""
+    run_folder = tmp_path / "logs" / "eggs20260101T0000"
+    run_folder.mkdir(parents=True)
+    path = heads(run_folder / "mask_rcnn_eggs_0002.h5", ["egg", "yolk"])
+    with open_weights(path) as file:
+        layers = [("mrcnn_class_logits", [("mrcnn_class_logits/bias:0", np.zeros(3))])]
+        told = {**file.description, "config": {"NAME": "eggs", "BATCH_SIZE": 1}}
+    write_weights(path, layers, told)
+    return tmp_path / "eggs", path
+
+
+@pytest.mark.parametrize("weights", ["last", "path"])
+@pytest.mark.parametrize(
+    ("names", "told"),
+    [
+        (["egg", "shell", "yolk"], "keep what they know of egg, yolk, and begin anew for shell"),
+        (["egg"], "keep what they know of egg; yolk is left out"),
+        (["eggs", "yolk"], "keep what they know of yolk, and begin anew for eggs; egg is left out"),
+        (["fish"], "which is of other classes, new heads for these classes"),
+        (["yolk", "egg"], None),
+    ],
+)
+def test_other_classes_begin_a_new_run_with_what_the_heads_know(eggs, weights, names, told, capsys):
+    data, checkpoint = eggs
+    coco(data / "a.json", ["a.png", "b.png", "c.png"], dict(enumerate(names)), range(len(names)))
+    weights = checkpoint if weights == "path" else weights
+    assert dry_run(data, "--weights", weights, "--epochs", "9") == 0
+    shown = capsys.readouterr().out
+    if told:
+        assert told in shown and f"a new run that begins with {checkpoint.parent.parent.name}" in (
+            shown.replace(f"{checkpoint.parent.parent.parent}/", "")
+        )
+        assert "going on with this run" not in shown
+    else:
+        assert "going on with this run" in shown and "heads" not in shown
+
+
+def test_classes_that_coco_has_keep_their_rows(tmp_path, capsys):
+    data = coco(tmp_path / "cars" / "a.json", ["a.png", "b.png"], {1: "car", 2: "kite2"}, [1, 2])
+    assert dry_run(data.parent, "--weights", "coco") == 0
+    shown = capsys.readouterr().out
+    told = "heads keep what they know of car, and begin anew for kite2; 79 other classes are left"
+    assert told in shown
