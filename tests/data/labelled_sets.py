@@ -133,10 +133,49 @@ def voc_xml(name: str, region: tuple, label: str) -> str:
     return f"<annotation><filename>{name}</filename>{size}{thing}</annotation>"
 
 
+def yolo_rows(region: tuple, number: int) -> str:
+    xs, ys = corners(region, edge=1)
+    return f"{number} " + " ".join(f"{x / WIDTH:.8f} {y / HEIGHT:.8f}" for x, y in zip(xs, ys))
+
+
+def cvat_xml(*images: tuple[str, str]) -> str:
+    """CVAT's file of pictures: (name, what is in its element)."""
+    inside = "".join(
+        f'<image id="{number}" name="{name}" width="{WIDTH}" height="{HEIGHT}">{shapes}</image>'
+        for number, (name, shapes) in enumerate(images)
+    )
+    return f"<annotations><version>1.1</version>{inside}</annotations>"
+
+
+def cvat_polygon(region: tuple, label: str) -> str:
+    points = ";".join(f"{x}.00,{y}.00" for x, y in zip(*corners(region, edge=1)))
+    return f'<polygon label="{label}" source="manual" points="{points}" z_order="0"></polygon>'
+
+
+def labelstudio_task(name: str, *results: dict) -> dict:
+    return {"id": 1, "data": {"image": name}, "annotations": [{"id": 1, "result": list(results)}]}
+
+
+def labelstudio_polygon(region: tuple, label: str) -> dict:
+    points = [[100 * x / WIDTH, 100 * y / HEIGHT] for x, y in zip(*corners(region, edge=1))]
+    return labelstudio_result("polygonlabels", label, points=points)
+
+
+def labelstudio_result(kind: str, label: str, **value) -> dict:
+    return {
+        "from_name": "label",
+        "to_name": "image",
+        "type": kind,
+        "original_width": WIDTH,
+        "original_height": HEIGHT,
+        "value": {**value, kind: [label]},
+    }
+
+
 def make(format: str, folder: Path) -> Path:
     """Write the set in a format; returns the file that holds its annotations."""
     things = (("a", CAT, "cat"), ("b", DOG, "dog"))
-    pictures = {"voc": "JPEGImages", "indexed": "images"}.get(format, "")
+    pictures = {"voc": "JPEGImages", "indexed": "images", "yolo": "images"}.get(format, "")
     if format != "masks":
         for name, _, _ in things:
             picture(folder / pictures / f"{name}.png")
@@ -144,6 +183,17 @@ def make(format: str, folder: Path) -> Path:
         return write_json(folder / "instances.json", coco_content())
     if format == "via":
         return write_json(folder / "via_region_data.json", via_content())
+    if format == "cvat":
+        file = folder / "annotations.xml"
+        shapes = [(f"{name}.png", cvat_polygon(region, label)) for name, region, label in things]
+        file.write_text(cvat_xml(*shapes))
+        return file
+    if format == "labelstudio":
+        tasks = [
+            labelstudio_task(f"/data/upload/1/0badcafe-{name}.png", labelstudio_polygon(*thing))
+            for name, *thing in things
+        ]
+        return write_json(folder / "project-1.json", tasks)
     for number, (name, region, label) in enumerate(things, 1):
         mask = mask_of(region)
         if format == "labelme":
@@ -154,6 +204,11 @@ def make(format: str, folder: Path) -> Path:
             file = folder / "Annotations" / f"{name}.xml"
             file.parent.mkdir(exist_ok=True)
             file.write_text(voc_xml(f"{name}.png", region, label))
+        elif format == "yolo":
+            file = folder / "labels" / f"{name}.txt"
+            file.parent.mkdir(exist_ok=True)
+            file.write_text(yolo_rows(region, number - 1) + "\n")
+            (folder / "classes.txt").write_text("cat\ndog\n")
         elif format == "indexed":
             file = folder / "masks" / f"{name}.png"
             save(file, mask.astype(np.uint8) * number)

@@ -34,7 +34,8 @@ from mrcnn.data.formats import FORMATS, FormatError, subsets
 from mrcnn.data.formats.rle import unpack
 from mrcnn.data.pictures import PictureError
 
-NAMED = ("coco", "via", "labelme", "voc")  # formats that name their classes
+# Formats that name their classes.
+NAMED = ("coco", "via", "labelme", "voc", "yolo", "cvat", "labelstudio")
 
 
 def masks_of(dataset, image_id=0):
@@ -194,7 +195,7 @@ def test_what_is_no_set_is_told(tmp_path):
     with pytest.raises(FormatError, match="a.txt is no annotation file"):
         open_set(tmp_path / "a.txt")
     with pytest.raises(FormatError, match="must be auto, coco"):
-        open_set(tmp_path, "yolo")
+        open_set(tmp_path, "dota")
     make("coco", tmp_path / "one")
     make("via", tmp_path / "two")
     with pytest.raises(FormatError, match=r"one \(coco\), two \(via\)"):

@@ -10,6 +10,9 @@ labelme  LabelMe, a JSON file beside each picture
 masks    <id>/images/*.png with <id>/masks/*.png, one file an instance (Kaggle's nuclei)
 indexed  images/ beside masks/, whose pixel values number the instances
 voc      Pascal VOC: masks where there are some, else boxes, filled
+yolo     YOLO segmentation: images beside labels, a text file a picture, and data.yaml
+cvat     CVAT for images 1.1, an XML file
+labelstudio  Label Studio's own JSON, or JSON-MIN
 """
 
 import contextlib
@@ -19,7 +22,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from mrcnn.data.formats import coco, folders, labelme, via, voc
+from mrcnn.data.formats import coco, cvat, folders, labelme, labelstudio, via, voc, yolo
 from mrcnn.data.formats.files import Folders
 from mrcnn.data.formats.finding import FORMATS, choose, find_parts
 from mrcnn.data.formats.labelled import LabelledDataset
@@ -35,9 +38,20 @@ _READERS = {
     "voc": voc.read,
     "masks": folders.read_masks,
     "indexed": folders.read_indexed,
+    "yolo": yolo.read,
+    "cvat": cvat.read,
+    "labelstudio": labelstudio.read,
 }
 # Formats that don't list their classes: all parts are asked, so that a class has one number.
-_LABELS = {"via": via.labels, "labelme": labelme.labels, "voc": voc.labels}
+_LABELS = {
+    "via": via.labels,
+    "labelme": labelme.labels,
+    "voc": voc.labels,
+    "yolo": yolo.labels,
+    "cvat": cvat.labels,
+    "labelstudio": labelstudio.labels,
+}
+_TOGETHER = ("coco", "via", "cvat", "labelstudio")  # formats of which several files make a set
 
 Name = str | os.PathLike
 
@@ -54,9 +68,9 @@ def open(
 ) -> LabelledDataset:
     """Read a labelled set. Masks are made when they are asked for; only outlines stay in memory.
 
-    path: a folder, an annotation file, or a list of COCO or VIA files, whose classes of the same
-        name become one.
-    format: "auto" finds it out; or "coco", "via", "labelme", "masks", "indexed", "voc".
+    path: a folder, an annotation file, or a list of files of COCO, VIA, CVAT or Label Studio, whose
+        classes of the same name become one.
+    format: "auto" finds it out; or one of FORMATS: "coco", "via", ..
     subset: the part to read where a folder holds several: a name from `subsets`, or "train" or
         "val" for what is called like that (train2017, valid).
     images: the folder of the pictures, if it isn't where it is usually found.
@@ -103,10 +117,10 @@ def _together(files: list[Path], format: str, request: Request) -> Part:
     """Several annotation files as one set."""
     parts = [choose(find_parts(file, format, request.folders), None, file) for file in files]
     formats = {part.format for part in parts}
-    if len(formats) != 1 or formats - {"coco", "via"}:
+    if len(formats) != 1 or not formats <= set(_TOGETHER):
         shown = ", ".join(f"{file} ({part.format})" for file, part in zip(files, parts))
         raise FormatError(
-            "A list must name annotation files of one format, COCO or VIA: "
+            "A list must name annotation files of one format, COCO, VIA, CVAT or Label Studio: "
             f"{shown or 'it is empty'}."
         )
     every = tuple(file for part in parts for file in part.files)

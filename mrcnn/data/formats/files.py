@@ -48,6 +48,16 @@ def read_json(path: Path) -> Any:
         ) from None
 
 
+def read_text(path: Path) -> str:
+    """The content of a text file in UTF-8. Raises FormatError."""
+    try:
+        return _read_bytes(path).decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise FormatError(
+            f"{path} is not in UTF-8 (byte {error.start}): save it in that encoding."
+        ) from None
+
+
 def read_xml(path: Path) -> ElementTree.Element:
     """The root of an XML file. Raises FormatError, also for one that defines entities."""
     parser = ElementTree.XMLParser(target=_PlainXml())

@@ -7,6 +7,7 @@ import os
 import re
 from pathlib import Path
 
+from mrcnn.data.formats import cvat, yolo_files
 from mrcnn.data.formats.coco import set_name
 from mrcnn.data.formats.files import MASK_SUFFIXES, Folders
 from mrcnn.data.formats.folders import MASK_FOLDERS, PICTURE_FOLDERS
@@ -14,13 +15,18 @@ from mrcnn.data.formats.notes import FormatError
 from mrcnn.data.formats.reading import Part
 from mrcnn.whole import no_file, regular_file
 
-FORMATS = ("coco", "via", "labelme", "voc", "masks", "indexed")
+FORMATS = ("coco", "via", "labelme", "voc", "masks", "indexed", "yolo", "cvat", "labelstudio")
 # What `mrcnn detect` says of the images.json beside its results, which lists pictures like COCO.
 FOUND_BY_US = "instances found by mrcnn detect"
 
 _HEAD = 1 << 16  # bytes
 _PEEKED = 20  # files of a folder; sets of one JSON file a picture have thousands, all alike
 _OTHER_COCO_FILES = ("captions_", "person_keypoints_", "image_info_", "stuff_", "panoptic_")
+_OF_LABEL_STUDIO = {
+    *(b"from_name", b"to_name", b"annotation_id", b"completions", b"file_upload", b"was_cancelled"),
+    *(b"polygonlabels", b"brushlabels", b"rectanglelabels", b"ellipselabels", b"total_annotations"),
+}
+_NAMES_OF_YOLO = "notes.json"  # Label Studio's list of classes beside YOLO's files
 _PARTS = {"train": ("train", "training"), "val": ("val", "valid", "validation", "minival")}
 
 
@@ -33,10 +39,15 @@ def find_parts(path: Path, format: str, folders: Folders) -> dict[str, Part]:
         raise FormatError(f"format is {format!r}: it must be auto, {', '.join(FORMATS)}.")
     if path.is_file():
         kind = _format_of(path) if format == "auto" else format
+        if kind == "yolo":
+            return yolo_files.file_parts(path, folders)
+        if kind == "cvat":
+            return cvat.parts(path, path)
         if kind in (None, "masks", "indexed"):
             raise FormatError(
-                f"{path} is no annotation file that is known (COCO, VIA or LabelMe JSON, Pascal "
-                "VOC XML). If it should be one, name its format."
+                f"{path} is no annotation file that is known (COCO, VIA, LabelMe or Label Studio "
+                "JSON, Pascal VOC or CVAT XML, YOLO's data.yaml). If it should be one, name its "
+                "format."
             )
         return {"": Part(kind, path, (path,))}
     if what := no_file(path):
@@ -58,9 +69,10 @@ def find_parts(path: Path, format: str, folders: Folders) -> dict[str, Part]:
             f" {path} was passed over: it is {kind}." for path, kind in folders.passed_over.items()
         ]
         raise FormatError(
-            f"{path} holds no {what}: neither annotation files (COCO, VIA or LabelMe JSON, Pascal "
-            "VOC XML) nor masks (<id>/images and <id>/masks, or images and masks of the same "
-            "names), nor folders that do." + "".join(odd[:1])
+            f"{path} holds no {what}: neither annotation files (COCO, VIA, LabelMe or Label Studio "
+            "JSON, Pascal VOC or CVAT XML, YOLO's images and labels) nor masks (<id>/images and "
+            "<id>/masks, or images and masks of the same names), nor folders that do."
+            + "".join(odd[:1])
         )
     if len({part.format for part in found.values()}) > 1:
         shown = ", ".join(f"{name} ({part.format})" for name, part in found.items())
@@ -100,12 +112,18 @@ def _is_called(name: str, subset: str) -> bool:
 
 def _parts_here(folder: Path, format: str, folders: Folders) -> dict[str, Part]:
     wanted = FORMATS if format == "auto" else (format,)
-    if {"coco", "via", "labelme"} & set(wanted):
+    if {"coco", "via", "labelme", "labelstudio"} & set(wanted):
         for place in (folder, folder / "annotations", folder / "Annotations"):
             parts = _json_parts(folder, place, wanted, folders)
             if parts:
                 return parts
-    for kind, find in (("voc", _voc_parts), ("masks", _mask_folders), ("indexed", _indexed)):
+    for kind, find in (
+        ("cvat", _cvat_parts),
+        ("voc", _voc_parts),
+        ("masks", _mask_folders),
+        ("indexed", _indexed),
+        ("yolo", yolo_files.find),
+    ):
         parts = find(folder, folders) if kind in wanted else {}
         if parts:
             return parts
@@ -118,13 +136,13 @@ def _json_parts(
     names = [
         name
         for name in folders.with_suffix(place, (".json",))
-        if not name.startswith(_OTHER_COCO_FILES)
+        if not name.startswith(_OTHER_COCO_FILES) and name != _NAMES_OF_YOLO
     ]
     files = [place / name for name in names]
     kinds = {file: _format_of(file) for file in files[:_PEEKED]}
     if len(wanted) == 1:  # the user knows better than a look at the first bytes
         kinds = {file: kind or wanted[0] for file, kind in kinds.items()}
-    for kind in ("coco", "via"):
+    for kind in ("coco", "via", "labelstudio"):
         found = [file for file, its_kind in kinds.items() if its_kind == kind and kind in wanted]
         if len(found) == 1:
             return {"": Part(kind, folder, (found[0],))}
@@ -132,6 +150,17 @@ def _json_parts(
             return {set_name(file): Part(kind, file, (file,)) for file in found}
     if "labelme" in wanted and "labelme" in kinds.values():
         return {"": Part("labelme", folder, tuple(files))}
+    return {}
+
+
+def _cvat_parts(folder: Path, folders: Folders) -> dict[str, Part]:
+    for place in (folder, folder / "annotations", folder / "Annotations"):
+        files = [place / name for name in folders.with_suffix(place, (".xml",))[:_PEEKED]]
+        files = [file for file in files if _format_of(file) == "cvat"]
+        if len(files) == 1:
+            return cvat.parts(folder, files[0])
+        if files:
+            return {file.stem: Part("cvat", file, (file,)) for file in files}
     return {}
 
 
@@ -198,11 +227,15 @@ def _format_of(file: Path) -> str | None:
             head = stream.read(_HEAD)
     except OSError:
         return None
+    if file.suffix.lower() in (".yaml", ".yml"):
+        return "yolo"
     if file.suffix.lower() == ".xml":
-        return "voc"
+        return "cvat" if re.search(rb"<annotations[\s>]", head) else "voc"
     if b"\0" in head[:4] or FOUND_BY_US.encode() in head:
         return None
     keys = set(re.findall(rb'"(\w+)"\s*:', head))
+    if head.lstrip(b"\xef\xbb\xbf \t\r\n")[:1] == b"[" and keys & _OF_LABEL_STUDIO:
+        return "labelstudio"
     if keys & {b"_via_settings", b"_via_img_metadata", b"_via_data_format_version"}:
         return "via"
     if keys & {b"imagePath", b"imageData"} or {b"shapes", b"version"} <= keys:

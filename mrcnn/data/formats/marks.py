@@ -6,9 +6,11 @@ regions still give it, no hand was on them; a tool that drops the mark has saved
 
 import json
 import zlib
+from collections.abc import Iterable
 from typing import Any
+from xml.etree.ElementTree import Element
 
-MARK = "predicted"  # VIA: a file attribute; COCO: of an image; LabelMe: beside the shapes
+MARK = "predicted"  # VIA: a file attribute; COCO, CVAT: of an image; LabelMe: beside the shapes
 UNCHANGED = "Pictures whose labels are predictions that nobody has changed"
 
 
@@ -44,6 +46,12 @@ def labelme_regions(shapes: list[Any]) -> list[Any]:
     """What of LabelMe's shapes counts: labels and points."""
     rows = [shape if isinstance(shape, dict) else {} for shape in shapes]
     return [[row.get("label"), row.get("shape_type"), row.get("points")] for row in rows]
+
+
+def cvat_regions(image: Iterable[Element]) -> list[Any]:
+    """What of the shapes in CVAT's <image> counts: kinds, labels and outlines."""
+    names = ("label", "points", "rle", "left", "top", "width", "height")
+    return [[shape.tag, *(shape.get(name) for name in names)] for shape in image]
 
 
 def _steady(value: Any) -> Any:

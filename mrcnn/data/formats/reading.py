@@ -15,6 +15,10 @@ from mrcnn.words import printable
 
 PIECES = ("auto", "whole", "split")
 HOLES = "Regions labelled as background, which is no class, cut out of what they lie in"
+FILLED_BOXES = (
+    "Boxes without outlines, whose masks are the boxes, filled (a network learns boxes from them, "
+    "and no outlines)"
+)
 DOUBLED = "Instances that are there twice, taken once"
 
 
@@ -75,12 +79,13 @@ class Row:
 
 
 def number_classes(
-    labels: Iterable[str], request: Request, notes: Notes
+    labels: Iterable[str], request: Request, notes: Notes, listed: Sequence[str] = ()
 ) -> tuple[list[str], dict[str, int]]:
     """(class names of 1, 2, ..; {label: class id}) of the labels that are kept.
 
-    The order is that of class_ids (names, here) or of the alphabet, so that it doesn't hang on
-    which picture comes first. Raises FormatError where class_ids names none that there is.
+    The order is that of class_ids (names, here), of `listed`, where the files list them, or of the
+    alphabet, so that it doesn't hang on which picture comes first. Raises FormatError where
+    class_ids names none that there is.
     """
     found = set(labels)
     unknown = [shortened(label) for label in request.class_map or {} if label not in found]
@@ -90,6 +95,8 @@ def number_classes(
     names = {label: name and printable(name) for label, name in renamed.items()}
     kept = {name for name in names.values() if name is not None and not is_background(name)}
     order = sorted(kept, key=lambda name: (name.casefold(), name))
+    ranks = {names.get(label): -rank for rank, label in enumerate(reversed(listed), 1)}
+    order.sort(key=lambda name: ranks.get(name, 0))
     if request.class_ids:
         strange = [shortened(wanted) for wanted in request.class_ids if wanted not in kept]
         if len(strange) == len(request.class_ids):
@@ -107,14 +114,21 @@ def number_classes(
 
 
 def add_drawn(
-    dataset: DrawnDataset, rows: Sequence[Row], request: Request, notes: Notes
+    dataset: DrawnDataset,
+    rows: Sequence[Row],
+    request: Request,
+    notes: Notes,
+    listed: Sequence[str] = (),
 ) -> LabelledDataset:
-    """Fill a dataset with rows whose labels are names, and prepare it."""
+    """Fill a dataset with rows whose labels are names, and prepare it.
+
+    listed: names in the order of the files' own list, whether they occur or not.
+    """
     if not rows:
         said = " ".join(notes.sentences()[:3])
         raise FormatError(f"{dataset.root} holds no labelled picture. {said}".strip())
     labels = {instance.label for row in rows for instance in row.instances}
-    order, numbers = number_classes(labels | request.labels, request, notes)
+    order, numbers = number_classes(labels | request.labels, request, notes, listed)
     for number, name in enumerate(order, 1):
         dataset.add_class(dataset.format, number, name)
     for row in rows:

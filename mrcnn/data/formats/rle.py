@@ -1,5 +1,6 @@
-"""COCO's run-length encoding: is it one, and which part of the picture does it cover?
+"""Run-length encodings: are they ones, and which part of the picture do they cover?
 
+COCO's goes through a picture column by column, CVAT's through a box row by row.
 pycocotools reads memory that isn't its own where the runs don't add up to the picture, and decodes
 all of a picture for an instance of a few pixels.
 """
@@ -91,3 +92,28 @@ def region_of(runs: np.ndarray, height: int) -> Region:
     values = np.arange(len(runs)) % 2 == 1
     columns = np.repeat(values, np.diff(before, prepend=0)).reshape(x2 - x1, y2 - y1)
     return (y1, x1, y2, x2), columns.T
+
+
+# -- Row by row ---------------------------------------------------------------------------------
+
+
+def check_rows(text: str, height: int, width: int) -> bytes:
+    """Lengths of runs of 0 and 1 by turns, "3, 5, 2", as bytes: uint32, row by row through a box.
+
+    Raises Dropped if they are not, don't fill the box, or cover nothing.
+    """
+    tokens = text.replace(",", " ").split()
+    if not tokens or max(map(len, tokens)) > 9 or not all(map(str.isdecimal, tokens)):
+        raise Dropped(_BROKEN)
+    runs = np.array(list(map(int, tokens)), np.uint32)
+    if not 0 < height * width <= MOST_PIXELS or runs.sum(dtype=np.int64) != height * width:
+        raise Dropped("have an RLE whose runs do not fill its size")
+    if not runs[1::2].any():
+        raise Dropped("have an empty mask")
+    return runs.tobytes()
+
+
+def region_of_rows(packed: bytes, height: int, width: int) -> np.ndarray:
+    """What the runs of `check_rows` cover of their box, bool [height, width]."""
+    runs = np.frombuffer(packed, np.uint32)
+    return np.repeat(np.arange(len(runs)) % 2 == 1, runs).reshape(height, width)

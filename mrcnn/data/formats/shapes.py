@@ -13,7 +13,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from PIL import Image
 
+from mrcnn.data.formats.brush import check_brush, unpack_brush
 from mrcnn.data.formats.notes import Dropped
+from mrcnn.data.formats.rle import check_rows, region_of_rows
 from mrcnn.geometry.regions import NOWHERE, Region, ellipse_region, polygon_region
 
 LARGEST_COORDINATE = 1e7  # pixels
@@ -23,16 +25,17 @@ Size = tuple[int, int]  # (height, width)
 
 
 class Shape(NamedTuple):
-    """One region. kind: "polygon", "ellipse" or "png".
+    """One region. kind: "polygon", "ellipse", or of stored masks "png", "runs" or "brush".
 
     numbers: float64 [num_points, (y, x)]; [(y, x, radius y, radius x, angle)]; or
         [(top, left), (height, width)].
-    png: the bytes of a stored mask's file.
+    stored: the bytes of a stored mask: its file, the lengths of its runs row by row (uint32), or
+        what Label Studio packed.
     """
 
     kind: str
     numbers: np.ndarray
-    png: bytes = b""
+    stored: bytes = b""
 
 
 class Instance(NamedTuple):
@@ -93,6 +96,23 @@ def rectangle(x: Any, y: Any, width: Any, height: Any) -> Shape:
     return polygon([x, x + width, x + width, x], [y, y, y + height, y + height])
 
 
+def turned_rectangle(
+    x: float, y: float, width: float, height: float, angle: float, cx: float, cy: float
+) -> Shape:
+    """A rectangle that is turned by an angle, in radians, clockwise, about (cx, cy).
+
+    x, y: its upper left corner before. Raises Dropped if it has no area.
+    """
+    shape = rectangle(x, y, width, height)
+    cx, cy, angle = to_numbers([cx, cy, angle]).tolist()
+    if not angle:
+        return shape
+    dy, dx = (shape.numbers - (cy, cx)).T
+    sine, cosine = np.sin(angle), np.cos(angle)
+    xs, ys = cx + dx * cosine - dy * sine, cy + dx * sine + dy * cosine
+    return polygon(xs.tolist(), ys.tolist())
+
+
 def ellipse(cx: Any, cy: Any, rx: Any, ry: Any, angle: Any = 0.0) -> Shape:
     """An ellipse. angle: radians, clockwise. Raises Dropped if it has no area."""
     cx, cy, rx, ry, angle = to_numbers([cx, cy, rx, ry, angle]).tolist()
@@ -111,9 +131,21 @@ def stored_mask(png: bytes, top: float, left: float) -> Shape:
     return Shape("png", to_numbers([top, left, float(height), float(width)]).reshape(2, 2), png)
 
 
+def stored_runs(text: str, top: Any, left: Any, height: Any, width: Any) -> Shape:
+    """A mask from the lengths of its runs of 0 and 1 by turns, row by row. Raises Dropped."""
+    numbers = to_numbers([top, left, height, width]).reshape(2, 2)
+    return Shape("runs", numbers, check_rows(text, height, width))
+
+
+def stored_brush(packed: Any, height: int, width: int) -> Shape:
+    """A mask of a whole picture as Label Studio packs it. Raises Dropped."""
+    numbers = to_numbers([0, 0, height, width]).reshape(2, 2)
+    return Shape("brush", numbers, check_brush(packed, height, width))
+
+
 def check_mask_fits(shape: Shape, size: Size) -> None:
     """Raise Dropped for a stored mask that is larger than its picture, before it is decoded."""
-    if shape.kind == "png" and (shape.numbers[1] > np.add(size, 1)).any():
+    if shape.stored and (shape.numbers[1] > np.add(size, 1)).any():
         raise Dropped("have a mask that is larger than their picture")
 
 
@@ -128,8 +160,13 @@ def _opened(png: bytes) -> Iterator[Image.Image]:
         raise Dropped("have a mask that is no PNG file") from None
 
 
-def _decode(png: bytes) -> np.ndarray:
-    with _opened(png) as picture:
+def _decode(shape: Shape) -> np.ndarray:
+    height, width = shape.numbers[1].astype(int).tolist()
+    if shape.kind == "runs":
+        return region_of_rows(shape.stored, height, width)
+    if shape.kind == "brush":
+        return unpack_brush(shape.stored, height, width)
+    with _opened(shape.stored) as picture:
         return np.asarray(picture.convert("L")) > 0
 
 
@@ -186,7 +223,7 @@ def _region(shape: Shape, size: Size) -> Region:
         y, x, ry, rx, angle = shape.numbers
         return ellipse_region((y, x), (ry, rx), size, angle)
     check_mask_fits(shape, size)
-    (height, width), piece = size, _decode(shape.png)
+    (height, width), piece = size, _decode(shape)
     top, left = np.rint(shape.numbers[0]).astype(int).tolist()
     piece = piece[max(-top, 0) : max(height - top, 0), max(-left, 0) : max(width - left, 0)]
     top, left = max(top, 0), max(left, 0)
