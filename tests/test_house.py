@@ -36,6 +36,7 @@ HEIGHTS = {
     "detect": 3,
     "train": 4,
     "evaluate": 4,
+    "export": 4.5,  # measures what it wrote
     "visualize": 5,
     "model": 5,
     "parallel_model": 5,
