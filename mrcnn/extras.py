@@ -5,6 +5,7 @@ EXTRAS = {
     "completion": ["shtab>=1.13"],
     "cuda": ["tensorflow[and-cuda]"],
     "notebooks": ["ipykernel>=6.29", "jupyterlab>=4"],
+    "serve": ["fastapi>=0.115", "uvicorn>=0.30", "python-multipart>=0.0.18"],
     "tensorboard": ["tensorboard>=2.19"],
     "video": ["imageio-ffmpeg>=0.5"],
 }

@@ -1,6 +1,6 @@
 """The rules of the house: which file may import which, how long one may get, what loads TensorFlow.
 
-cli -> model -> train, evaluate -> detect -> weights, nn, data, drawing -> geometry -> config
+cli -> model, serve -> train, evaluate -> detect -> weights, nn, data, drawing -> geometry -> config
 """
 
 import ast
@@ -37,6 +37,7 @@ HEIGHTS = {
     "train": 4,
     "evaluate": 4,
     "export": 4.5,  # measures what it wrote
+    "serve": 5,
     "visualize": 5,
     "model": 5,
     "parallel_model": 5,
@@ -59,7 +60,7 @@ WITHOUT_TENSORFLOW = {
         "weights",
         "drawing",
     ),
-    *("visualize", "utils", "cli"),
+    *("visualize", "utils", "cli", "serve"),
 }
 # Rooms that hold the network as well; what runs before it, or without it, doesn't wait for it.
 WITHOUT_TENSORFLOW_TOO = {

@@ -53,7 +53,8 @@ def built(tmp_path_factory):
 
 def test_the_wheel_holds_the_package_and_nothing_else(built):
     names, _, _ = built
-    ours = {path for kind in ("*.py", "*.h5") for path in (ROOT / "mrcnn").rglob(kind)}
+    kinds = ("*.py", "*.h5", "serve/page/*")
+    ours = {path for kind in kinds for path in (ROOT / "mrcnn").rglob(kind)}
     found = {name for name in names if ".dist-info/" not in name}
     assert found == {"mrcnn/py.typed", *(str(path.relative_to(ROOT)) for path in ours)}
     assert "mrcnn/weights/nucleus.h5" in found

@@ -31,7 +31,7 @@ def write_saved(
     path.parent.mkdir(parents=True, exist_ok=True)
     with whole(path) as unfinished:
         if kind == ".json":
-            text = json.dumps(_as_coco_file(arrays, class_names), ensure_ascii=False)
+            text = json.dumps(as_coco_file(arrays, class_names), ensure_ascii=False)
             unfinished.write_text(text, encoding="utf-8")
             return
         kept: dict[str, Any] = {key: arrays[key] for key in ARRAYS}
@@ -64,9 +64,10 @@ def read_saved(path: str | os.PathLike) -> tuple[dict[str, np.ndarray], list[str
         ) from error
 
 
-def _as_coco_file(
+def as_coco_file(
     arrays: Mapping[str, np.ndarray], class_names: Sequence[str] | None
 ) -> dict[str, Any]:
+    """What is written of a result to a .json file."""
     from pycocotools import mask as rle
 
     height, width = arrays["masks"].shape[:2]
