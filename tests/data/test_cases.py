@@ -3,11 +3,16 @@
 Their pictures are 48 high and 64 wide, with an object at A (192 pixels), B (384) or C (192).
 """
 
+import csv
+import json
+
 import numpy as np
 import pytest
 from labelled_sets import picture, write_json
+from PIL import Image
 
 from mrcnn.data import open as open_set
+from mrcnn.data.formats import FormatError
 from mrcnn.data.formats.labelled import LabelledDataset
 
 HEIGHT, WIDTH = 48, 64
@@ -216,3 +221,172 @@ def test_rectangles_by_their_corners(tmp_path):
     ]
     write_json(tmp_path / "a.json", labelme(shapes))
     assert found(open_set(tmp_path)) == [("bar", 17 * 13), ("bar", 25 * 17)]
+
+
+# -- VIA ----------------------------------------------------------------------------------------
+
+
+def via_region(region: tuple, attributes: dict) -> dict:
+    xs, ys = zip(*square(region))
+    shape = {"name": "polygon", "all_points_x": list(xs), "all_points_y": list(ys)}
+    return {"shape_attributes": shape, "region_attributes": attributes}
+
+
+def via(path, *attributes: dict, name: str = "a.png", regions=(A, B, C)):
+    """A file of VIA 2 whose regions have these attributes."""
+    rows = [via_region(region, more) for region, more in zip(regions, attributes)]
+    return write_json(path, {name: {"filename": name, "size": 1, "regions": rows}})
+
+
+NOBODY = {
+    "name": "not_defined",
+    "type": "unknown",
+    "image_quality": {"good": True, "frontal": True},
+}
+
+
+@pytest.mark.parametrize(
+    "attributes, names",
+    [
+        ([{**NOBODY, "names": name} for name in ("Car", "Bus", "Car")], ["Bus", "Car"]),
+        ([{"name": "", "type": "Unknown", "kind": kind} for kind in "aba"], ["a", "b"]),
+        # Only one class, beside defaults.
+        ([{**NOBODY, "species": "owl"}] * 3, ["owl"]),
+        # Of two usual names the one that varies.
+        (
+            [{"name": "damage", "type": kind} for kind in ("dent", "dent", "crack")],
+            ["crack", "dent"],
+        ),
+        # Numbers of objects vary, and are no classes.
+        ([{"label": "cell", "id": str(i)} for i in range(3)], ["cell"]),
+        # A usual name that says something counts more than others.
+        ([{"name": "car", "colour": colour} for colour in ("red", "blue", "red")], ["car"]),
+        # Nothing but defaults.
+        ([{"name": "not_defined"}] * 3, ["not_defined"]),
+    ],
+)
+def test_the_class_of_via_is_what_people_entered(attributes, names, tmp_path):
+    draw(tmp_path / "a.png")
+    via(tmp_path / "via.json", *attributes)
+    dataset = open_set(tmp_path)
+    assert dataset.class_names[1:] == names
+    assert [pixels for _, pixels in found(dataset)] == [17 * 13, 25 * 17, 13 * 17]
+
+
+def test_the_class_attribute_that_is_asked_for_decides(tmp_path):
+    draw(tmp_path / "a.png")
+    rows = [{"name": "car", "colour": colour} for colour in ("red", "blue", "red")]
+    via(tmp_path / "via.json", *rows)
+    assert "--class-attribute decides" in told(open_set(tmp_path))
+    asked = open_set(tmp_path, class_attribute="colour")
+    assert asked.class_names == ["BG", "blue", "red"] and "decides" not in told(asked)
+    with pytest.raises(FormatError, match="the attribute shade; those that have one are name, col"):
+        open_set(tmp_path, class_attribute="shade")
+
+
+def test_all_parts_have_their_class_in_one_attribute(tmp_path):
+    """Though in one of them another would seem to hold it."""
+    for part in ("train", "val"):
+        draw(tmp_path / part / "a.png")
+    rows = [{"name": "damage", "type": kind} for kind in ("dent", "crack", "dent")]
+    via(tmp_path / "train" / "via.json", *rows)
+    via(tmp_path / "val" / "via.json", rows[0])
+    assert found(open_set(tmp_path, subset="val")) == [("dent", 17 * 13)]
+
+
+@pytest.mark.parametrize("first", ["filename", "#filename"])
+def test_csv_of_via(first, tmp_path):
+    draw(tmp_path / "a.png")
+    columns = "file_size,file_attributes,region_count,region_id,region_shape_attributes"
+    with (tmp_path / "via_region_data.csv").open("w", newline="") as file:
+        rows = csv.writer(file)
+        rows.writerow([first, *columns.split(","), "region_attributes"])
+        for number, region in enumerate((A, B)):
+            row = via_region(region, {"name": "cell"})
+            drawn, attributes = map(json.dumps, row.values())
+            rows.writerow(["a.png", 1234, "{}", 2, number, drawn, attributes])
+        rows.writerow(["b.png", 1234, "{}", 0, 0, "{}", "{}"])
+    draw(tmp_path / "b.png")
+    dataset = open_set(tmp_path)
+    assert dataset.format == "via" and dataset.num_images == 2
+    assert found(dataset) == [("cell", 17 * 13), ("cell", 25 * 17)]
+    assert found(open_set(tmp_path / "via_region_data.csv")) == found(dataset)
+    # Who exports both means the same labels.
+    via(tmp_path / "via_region_data.json", {"name": "nut"})
+    assert found(open_set(tmp_path)) == [("nut", 17 * 13)]
+
+
+def via_3() -> dict:
+    def row(numbers, **more):
+        return {"vid": "1", "flg": 0, "z": [], "xy": numbers, "av": {"1": "0", "2": "x"}} | more
+
+    return {
+        "project": {"pid": "__VIA_PROJECT_ID__", "rev": "1", "pname": "x", "vid_list": ["1"]},
+        "config": {"file": {"loc_prefix": {}}},
+        "attribute": {
+            "1": {"aname": "kind", "type": 4, "options": {"0": "cell", "1": "nut"}},
+            "2": {"aname": "remark", "type": 1, "options": {}},
+        },
+        "file": {"7": {"fid": "7", "fname": "a.png", "type": 2, "loc": 1, "src": "a.png"}},
+        "metadata": {
+            "1_a": row([7, *flat(A)]),
+            "1_b": row([2, 32, 24, 24, 16]),
+            "1_c": row([3, 20, 20, 5], av={"1": "1"}),
+            "1_d": row([8, 4, 30, 10, 28, 16, 35, 9, 44]),
+            "1_e": row([9, 25, 20, 15, 20, 20, 25]),
+            "1_f": row([], z=[1.5, 2.5]),
+            "1_g": row([1, 4, 4]),
+        },
+        "view": {"1": {"fid_list": ["7"]}},
+    }
+
+
+def test_via_3(tmp_path):
+    draw(tmp_path / "a.png")
+    write_json(tmp_path / "project.json", via_3())
+    dataset = open_set(tmp_path)
+    assert dataset.format == "via"
+    circle = 81  # pixels within 5 of a pixel's centre
+    assert found(dataset) == [
+        *[("cell", 17 * 13), ("cell", 25 * 17), ("nut", circle), ("cell", 13 * 17)],
+        ("cell", circle),
+    ]
+    assert "The class of a region is its attribute 'kind'." in dataset.notes
+    assert "they are points: 1" in told(dataset)
+
+
+def test_via_3_as_csv(tmp_path):
+    draw(tmp_path / "a.png")
+    rows = [
+        "# Exported using VGG Image Annotator",
+        "# CSV_HEADER = metadata_id,file_list,flags,temporal_coordinates,"
+        "spatial_coordinates,metadata",
+        '"1_a","[""a.png""]",0,"[]","[7,8,8,24,8,24,20,8,20]","{""1"":""cell""}"',
+    ]
+    (tmp_path / "x.csv").write_text("\n".join(rows))
+    assert found(open_set(tmp_path)) == [("cell", 17 * 13)]
+
+
+def turned(path, orientation: int = 6) -> None:
+    """A picture stored lying, and shown upright, if orientation is from 5 to 8."""
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    draw(path, exif=exif)
+
+
+def test_labels_that_fit_only_the_stored_pixels_lie_on_them(tmp_path):
+    turned(tmp_path / "a.jpg")
+    turned(tmp_path / "b.jpg", 8)
+    rows = {
+        name: {"filename": name, "regions": [via_region(r, {"name": "cell"}) for r in regions]}
+        for name, regions in (("a.jpg", (A, B)), ("b.jpg", (A,)))
+    }
+    write_json(tmp_path / "via.json", rows)
+    dataset = open_set(tmp_path)
+    assert dataset.load_image(0).shape == dataset.load_image(1).shape == (HEIGHT, WIDTH, 3)
+    assert found(dataset) == [("cell", 17 * 13), ("cell", 25 * 17), ("cell", 17 * 13)]
+    assert "kept lying, since labels fit only so: 2, the first in a.jpg." in told(dataset)
+    # Labels that fit both ways lie on the picture as people see it.
+    del rows["a.jpg"]["regions"][1]
+    write_json(tmp_path / "via.json", rows)
+    assert open_set(tmp_path).load_image(0).shape == (WIDTH, HEIGHT, 3)

@@ -493,6 +493,8 @@ def test_the_class_is_the_attribute_that_regions_have(tmp_path):
     assert masks_of(dataset)[1] == [1, 2] and dataset.class_names == ["BG", "cat", "dog"]
     assert dataset.notes == [
         "The class of a region is its attribute 'Type'.",
+        "Another attribute could be the class, too (quality): --class-attribute decides "
+        "(class_attribute= in Python).",
         "Regions dropped: they have several boxes ticked in their attribute 'Type': 1, "
         "the first in a.png.",
         "Regions dropped: they have no value in their attribute 'Type': 1, the first in a.png.",

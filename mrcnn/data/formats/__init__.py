@@ -5,7 +5,7 @@ dataset = open("balloon", subset="train")        # the format is found out
 print(*dataset.notes, sep="\\n")                  # what was dropped, cut or assumed
 
 coco     JSON with images, annotations and categories (COCO, CVAT, Roboflow, Label Studio)
-via      VGG Image Annotator 1 and 2, JSON or project file
+via      VGG Image Annotator 1, 2 and 3, JSON, CSV or project file
 labelme  LabelMe, a JSON file beside each picture
 masks    <id>/images/*.png with <id>/masks/*.png, one file an instance (Kaggle's nuclei)
 indexed  images/ beside masks/, whose pixel values number the instances
@@ -27,7 +27,7 @@ from mrcnn.data.formats.files import Folders
 from mrcnn.data.formats.finding import FORMATS, choose, find_parts
 from mrcnn.data.formats.labelled import LabelledDataset
 from mrcnn.data.formats.notes import FormatError
-from mrcnn.data.formats.reading import Part, Request
+from mrcnn.data.formats.reading import PIECES, Part, Request
 
 __all__ = ["FORMATS", "FormatError", "LabelledDataset", "open", "subsets"]
 
@@ -65,6 +65,8 @@ def open(
     class_ids: Sequence[int | str] | None = None,
     class_map: Mapping[Any, str | None] | None = None,
     class_name: str = "object",
+    class_attribute: str | None = None,
+    pieces: str = "auto",
 ) -> LabelledDataset:
     """Read a labelled set. Masks are made when they are asked for; only outlines stay in memory.
 
@@ -79,24 +81,33 @@ def open(
         by id, others by name, over all parts of the folder.
     class_map: {name or COCO id: new name, or None to leave it out}; equal names become one class.
     class_name: what the only class is called where the files name none.
+    class_attribute: the attribute of regions that holds the class, for tools that let people add
+        attributes (VIA); without it the one that looks like it, told in `notes`.
+    pieces: "split" makes an instance of each separate piece of a mask that has one value; "whole"
+        takes it as one; "auto" splits where a folder holds black-and-white masks, and tells it.
 
     Returns the dataset, prepared; its `notes` say what was dropped, cut or assumed.
     Raises FormatError, with the file and where in it, if the set can't be read, pictures are
     missing, or it has several parts and subset doesn't say which.
     """
+    if pieces not in PIECES:
+        raise FormatError(f"pieces is {pieces!r}: it must be {', '.join(PIECES)}.")
     request = Request(
         images=None if images is None else Path(images),
         class_ids=class_ids,
         class_map=class_map,
         class_name=class_name,
+        class_attribute=class_attribute,
+        pieces=pieces,
     )
     if not isinstance(path, str | os.PathLike):
         part = _together([Path(file).expanduser() for file in path], format, request)
-        return _read(part, request)
+        return _read(part, replace(request, parts=(part,)))
     path = Path(path).expanduser()
     parts = find_parts(path, format, request.folders)
     part = choose(parts, subset, path)
     others = [other for other in parts.values() if other != part]
+    request = replace(request, parts=tuple(parts.values()))
     request = replace(request, labels=_labels_of(others, request))
     return _read(part, request)
 

@@ -13,6 +13,7 @@ from mrcnn.data.formats.files import MASK_SUFFIXES, Folders
 from mrcnn.data.formats.folders import MASK_FOLDERS, PICTURE_FOLDERS
 from mrcnn.data.formats.notes import FormatError
 from mrcnn.data.formats.reading import Part
+from mrcnn.data.formats.via_files import is_csv_of_via
 from mrcnn.whole import no_file, regular_file
 
 FORMATS = ("coco", "via", "labelme", "voc", "masks", "indexed", "yolo", "cvat", "labelstudio")
@@ -150,7 +151,12 @@ def _json_parts(
             return {set_name(file): Part(kind, file, (file,)) for file in found}
     if "labelme" in wanted and "labelme" in kinds.values():
         return {"": Part("labelme", folder, tuple(files))}
-    return {}
+    # Behind JSON, since who exports both means the same labels.
+    tables = [place / name for name in folders.with_suffix(place, (".csv",))]
+    tables = [file for file in tables[:_PEEKED] if "via" in wanted and _format_of(file) == "via"]
+    if len(tables) == 1:
+        return {"": Part("via", folder, (tables[0],))}
+    return {set_name(file): Part("via", file, (file,)) for file in tables}
 
 
 def _cvat_parts(folder: Path, folders: Folders) -> dict[str, Part]:
@@ -233,7 +239,11 @@ def _format_of(file: Path) -> str | None:
         return "cvat" if re.search(rb"<annotations[\s>]", head) else "voc"
     if b"\0" in head[:4] or FOUND_BY_US.encode() in head:
         return None
+    if file.suffix.lower() == ".csv":
+        return "via" if is_csv_of_via(head) else None
     keys = set(re.findall(rb'"(\w+)"\s*:', head))
+    if {b"pid", b"config"} <= keys:  # VIA 3
+        return "via"
     if head.lstrip(b"\xef\xbb\xbf \t\r\n")[:1] == b"[" and keys & _OF_LABEL_STUDIO:
         return "labelstudio"
     if keys & {b"_via_settings", b"_via_img_metadata", b"_via_data_format_version"}:

@@ -1,83 +1,95 @@
-"""VGG Image Annotator, versions 1 and 2: one JSON file of {key: {filename, size, regions}}.
+"""VGG Image Annotator: one JSON or CSV file of pictures and their regions.
 
 Version 1 keeps a picture's regions in a dict, version 2 in a list; a project file has the whole
-under `_via_img_metadata`. Neither says how large the pictures are.
+under `_via_img_metadata`; version 3 has tables. None says how large the pictures are.
 """
 
-from collections import Counter
-from collections.abc import Iterator
+import contextlib
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
 from mrcnn.data.formats import marks, shapes
+from mrcnn.data.formats.attributes import class_attribute, tell_choice, value_of
 from mrcnn.data.formats.files import find_folder, natural_name, read_json, stored_size
 from mrcnn.data.formats.labelled import DrawnDataset, keep_visible
 from mrcnn.data.formats.notes import Dropped, FormatError, Notes
 from mrcnn.data.formats.reading import Part, Request, Row, add_drawn
+from mrcnn.data.formats.turned import lie_on_stored
+from mrcnn.data.formats.via_files import read_via
 from mrcnn.data.pictures import PictureError
-
-_CLASS_ATTRIBUTES = ("name", "class", "type", "label", "category")
 
 
 def read(part: Part, request: Request) -> DrawnDataset:
     """The pictures and regions of VIA's files. Raises FormatError."""
     notes = Notes()
-    rows = [row for file in part.files for row in _rows(file, request, notes)]
+    attribute = _class_attribute(part, request, notes)
+    rows = [row for file in part.files for row in _rows(file, attribute, request, notes)]
     return add_drawn(DrawnDataset("via", part.root, notes), rows, request, notes)
 
 
 def labels(part: Part, request: Request) -> set[str]:
     """The class names that occur."""
     found = set()
-    for file in part.files:
-        entries = _entries(file, read_json(file), Notes())
-        regions = [region for _, _, regions, _ in entries for region in regions]
-        attribute = _class_attribute(regions)
-        for region in regions:
-            try:
-                found.add(_label(region, attribute, request))
-            except Dropped:
-                continue
+    attribute = _class_attribute(part, request, Notes())
+    for region in _regions(part.files):
+        try:
+            found.add(_label(region, attribute, request))
+        except Dropped:
+            continue
     return found
 
 
-def _rows(file: Path, request: Request, notes: Notes) -> Iterator[Row]:
-    content = read_json(file)
-    entries = list(_entries(file, content, notes))
-    attribute = _class_attribute([region for _, _, regions, _ in entries for region in regions])
-    if attribute is not None:
-        notes.say(f"The class of a region is its attribute {attribute!r}.")
-    elif any(regions for _, _, regions, _ in entries):
-        notes.say(f"Regions have no attribute, so that all are of one class, {request.class_name}.")
+def _rows(file: Path, attribute: str | None, request: Request, notes: Notes) -> Iterator[Row]:
+    entries = list(_entries(file, read_via(file), notes))
     names = [name for name, _, _, _ in entries]
     near = [file.parent, file.parent / "images", file.parent.parent / "images"]
-    near = [*_said_folders(file, content), *near]
+    near = [*_said_folders(file), *near]
     paths = find_folder(request.folders, names, [request.images] if request.images else near, file)
-    for name, shown, regions, predicted in entries:
-        try:
-            height, width, orientation = stored_size(paths[name])
-        except PictureError:
-            size = None  # load_image will say what is wrong with it
-        else:
-            size = (width, height) if orientation >= 5 else (height, width)
-        instances = []
-        for region in regions:
-            try:
-                shape = _shape(region, notes, shown)
-                label = _label(region, attribute, request)
-            except Dropped as reason:
-                notes.count(f"Regions dropped: they {reason}", shown)
-                continue
-            instances.append(shapes.Instance(label, (shape,)))
+    sizes = {name: _size(paths[name]) for name in names}
+    drawn = [_drawn(regions, attribute, request, notes, shown) for _, shown, regions, _ in entries]
+    on_stored = lie_on_stored((sizes[name], found) for name, found in zip(names, drawn))
+    for (name, shown, _, predicted), instances in zip(entries, drawn):
+        size, is_turned = sizes[name]
+        if is_turned and on_stored:
+            size = size[::-1]
+            notes.count(
+                "Pictures that their camera turned, kept lying, since labels fit only so", shown
+            )
         instances = keep_visible(instances, size, notes, shown)
         size = size or (None, None)
         yield Row(shown, paths[name], *size, instances, predicted=predicted)
 
 
-def _said_folders(file: Path, content: Any) -> Iterator[Path]:
+def _size(path: str) -> tuple[shapes.Size | None, bool]:
+    """((height, width) of a picture as it is shown, whether it is shown turned by a quarter)."""
+    try:
+        height, width, orientation = stored_size(path)
+    except PictureError:
+        return None, False  # load_image will say what is wrong with it
+    return ((width, height), True) if orientation >= 5 else ((height, width), False)
+
+
+def _drawn(
+    regions: list[Any], attribute: str | None, request: Request, notes: Notes, shown: str
+) -> list[shapes.Instance]:
+    instances = []
+    for region in regions:
+        try:
+            shape = _shape(region, notes, shown)
+            label = _label(region, attribute, request)
+        except Dropped as reason:
+            notes.count(f"Regions dropped: they {reason}", shown)
+            continue
+        instances.append(shapes.Instance(label, (shape,)))
+    return instances
+
+
+def _said_folders(file: Path) -> Iterator[Path]:
     """Where a project file says that its pictures lie."""
+    content = read_json(file) if file.suffix.lower() != ".csv" else None
     settings = content.get("_via_settings") if isinstance(content, dict) else None
     for group, key in (("project", "pictures"), ("core", "default_filepath")):
         values = settings.get(group) if isinstance(settings, dict) else None
@@ -90,15 +102,11 @@ def _said_folders(file: Path, content: Any) -> Iterator[Path]:
 
 def _entries(file: Path, content: Any, notes: Notes) -> Iterator[tuple[str, str, list[Any], bool]]:
     """(relative path, name as in the file, regions, whether predicted) of each picture."""
-    if isinstance(content, dict) and "_via_img_metadata" in content:
-        content = content["_via_img_metadata"]
     if not isinstance(content, dict):
         raise FormatError(
-            f"{file} is no annotation file of VIA 1 or 2: it must hold an object with an entry "
-            "for each picture. In VIA, export the annotations as JSON."
+            f"{file} is no annotation file of VIA: it must hold an object with an entry for each "
+            "picture. In VIA, export the annotations as JSON."
         )
-    if {"project", "config", "view"} <= content.keys():
-        raise FormatError(f"{file} is of VIA 3, which is not supported: label with VIA 2.")
     for key, entry in content.items():
         name = natural_name(entry.get("filename")) if isinstance(entry, dict) else None
         if name is None:
@@ -107,6 +115,9 @@ def _entries(file: Path, content: Any, notes: Notes) -> Iterator[tuple[str, str,
         regions = entry.get("regions")
         if isinstance(regions, dict):
             regions = list(regions.values())
+        if entry.get("is_video"):
+            notes.count("Videos left out: take pictures of their frames", name)
+            continue
         if not isinstance(regions, list):
             notes.count("Pictures left out: their regions are neither a list nor a dict", key)
             continue
@@ -116,43 +127,41 @@ def _entries(file: Path, content: Any, notes: Notes) -> Iterator[tuple[str, str,
         yield name, str(entry["filename"]), regions, predicted
 
 
-def _class_attribute(regions: list[Any]) -> str | None:
-    """The attribute that holds the class: of those most regions have, the one called so."""
-    counts = Counter(
-        key
-        for region in regions
-        if isinstance(region, dict) and isinstance(region.get("region_attributes"), dict)
-        for key, value in region["region_attributes"].items()
-        if _value(value) is not None
-    )
-    if not counts:
-        return None
-    usual = [key for key, count in counts.items() if 2 * count >= len(regions)]
-    for wanted in _CLASS_ATTRIBUTES:
-        for key in usual:
-            if key.strip().lower() == wanted:
-                return key
-    return counts.most_common(1)[0][0]
+def _regions(files: Iterable[Path]) -> Iterator[Any]:
+    """All regions of files, of every picture."""
+    for file in files:
+        for _, _, regions, _ in _entries(file, read_via(file), Notes()):
+            yield from regions
 
 
-def _value(value: Any) -> str | None:
-    """An attribute's value as a label, or None if it is empty; checkboxes are {"cat": true}."""
-    if isinstance(value, dict):
-        ticked = [str(name) for name, on in value.items() if on is True]
-        return " + ".join(ticked) or None
-    if isinstance(value, bool) or not isinstance(value, str | int):
-        return None
-    return str(value).strip() or None
+def _class_attribute(part: Part, request: Request, notes: Notes) -> str | None:
+    """The attribute that holds the class, chosen from all parts, so that it is one in them."""
+    own = [_attributes(region) for region in _regions(part.files)]
+    others = [other for other in request.parts if other.format == part.format and other != part]
+    rest: list[dict] = []
+    for other in others:
+        with contextlib.suppress(FormatError):  # told when that part is read itself
+            rest += [_attributes(region) for region in _regions(other.files)]
+    wanted = request.class_attribute
+    chosen = class_attribute(own + rest, wanted, part.root)
+    if chosen is None and own:
+        notes.say(f"Regions have no attribute, so that all are of one class, {request.class_name}.")
+    tell_choice(own + rest, chosen, wanted is not None, notes)
+    return chosen
+
+
+def _attributes(region: Any) -> dict[str, Any]:
+    attributes = region.get("region_attributes") if isinstance(region, dict) else None
+    return attributes if isinstance(attributes, dict) else {}
 
 
 def _label(region: Any, attribute: str | None, request: Request) -> str:
     if attribute is None:
         return request.class_name
-    attributes = region.get("region_attributes") if isinstance(region, dict) else None
-    value = attributes.get(attribute) if isinstance(attributes, dict) else None
+    value = _attributes(region).get(attribute)
     if isinstance(value, dict) and sum(on is True for on in value.values()) > 1:
         raise Dropped(f"have several boxes ticked in their attribute {attribute!r}")
-    label = _value(value)
+    label = value_of(value)
     if label is None:
         raise Dropped(f"have no value in their attribute {attribute!r}")
     return label
