@@ -172,6 +172,13 @@ def labelstudio_result(kind: str, label: str, **value) -> dict:
     }
 
 
+def labelstudio_content() -> list[dict]:
+    return [
+        labelstudio_task(f"/data/upload/1/0badcafe-{name}.png", labelstudio_polygon(region, label))
+        for name, region, label in (("a", CAT, "cat"), ("b", DOG, "dog"))
+    ]
+
+
 def make(format: str, folder: Path) -> Path:
     """Write the set in a format; returns the file that holds its annotations."""
     things = (("a", CAT, "cat"), ("b", DOG, "dog"))
@@ -189,11 +196,7 @@ def make(format: str, folder: Path) -> Path:
         file.write_text(cvat_xml(*shapes))
         return file
     if format == "labelstudio":
-        tasks = [
-            labelstudio_task(f"/data/upload/1/0badcafe-{name}.png", labelstudio_polygon(*thing))
-            for name, *thing in things
-        ]
-        return write_json(folder / "project-1.json", tasks)
+        return write_json(folder / "project-1.json", labelstudio_content())
     for number, (name, region, label) in enumerate(things, 1):
         mask = mask_of(region)
         if format == "labelme":

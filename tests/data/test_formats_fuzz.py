@@ -16,7 +16,19 @@ import pytest
 import skimage.draw
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from labelled_sets import CAT, DOG, SIZE, coco_content, labelme_content, make, mask_of, via_content
+from labelled_sets import (
+    CAT,
+    DOG,
+    HEIGHT,
+    SIZE,
+    WIDTH,
+    coco_content,
+    labelme_content,
+    labelstudio_content,
+    make,
+    mask_of,
+    via_content,
+)
 from pycocotools import mask as coco_mask
 
 from mrcnn.data import open as open_set
@@ -28,7 +40,9 @@ CONTENTS = {
     "coco": coco_content(),
     "via": via_content(),
     "labelme": labelme_content("b.png", DOG, "dog"),
+    "labelstudio": labelstudio_content(),
 }
+TEXTS = ("cvat", "yolo")  # formats of numbers in text
 GEOMETRY = {"segmentation", "all_points_x", "all_points_y", "points", "shape_type", "group_id"}
 RIGHT = [mask_of(CAT), mask_of(DOG)]
 
@@ -84,6 +98,8 @@ def num_regions(format, content):
     if format == "via":
         entries = content.get("_via_img_metadata", content).values()
         lists = [entry["regions"] for entry in entries if isinstance(entry, dict)]
+    elif format == "labelstudio":
+        lists = [done["result"] for task in content for done in task.get("annotations", [])]
     else:
         lists = [content[{"coco": "annotations", "labelme": "shapes"}[format]]]
     return sum(map(len, lists))
@@ -136,6 +152,61 @@ def test_broken_json(format, changes, tmp_path):
             assert any((mask == right).all() for right in RIGHT), "a mask that nobody drew"
 
 
+words = st.sampled_from(
+    [
+        "",
+        "nan",
+        "inf",
+        "1e308",
+        "-1",
+        "7",
+        "0",
+        "0.5",
+        "9" * 5000,
+        "x" * 5000,
+        "\0",
+        "é",
+        "../..",
+        "0,",
+    ]
+    + [
+        "image",
+        "polygon",
+        "mask",
+        "a.png",
+        "--",
+        "0 0.1 0.1 0.4 0.1 0.4",
+        "<b/>",
+        "&amp;",
+        "&x;",
+        '"',
+    ]
+)
+word_steps = st.tuples(st.integers(0, 10_000), st.sampled_from(["replace", "double"]), words)
+
+
+@pytest.mark.parametrize("format", TEXTS)
+@given(changes=st.lists(word_steps, min_size=1, max_size=3))
+@fuzzed
+def test_broken_words(format, changes, tmp_path):
+    """Words and numbers of a text file put in the place of others, or there twice."""
+    note = tmp_path / "last"
+    if not note.exists():
+        note.write_text(str(make(format, tmp_path / "set")))
+        note.with_name("text").write_text(Path(note.read_text()).read_text())
+    pieces = re.split(r"([\w.-]+)", note.with_name("text").read_text())
+    for number, how, word in changes:
+        at = 2 * (number % (len(pieces) // 2)) + 1
+        pieces[at] = f"{pieces[at]} {pieces[at]}" if how == "double" else word
+    text = "".join(pieces)
+    Path(note.read_text()).write_text(text)
+    result = read(tmp_path / "set", format)
+    read(tmp_path / "set", "auto")
+    if result and not is_told(result[1]):
+        rows = re.findall("<polygon" if format == "cvat" else r"(?m)\S.*$", text)
+        assert len(result[0]) == len(rows) + (format == "yolo"), "instances are gone without a word"
+
+
 @pytest.mark.parametrize("format", FORMATS)
 @given(
     cut=st.integers(0, 10_000),
@@ -163,7 +234,9 @@ point_lists |= st.lists(st.tuples(numbers, numbers), max_size=5)
 
 
 def write_polygon(format, folder, points):
-    """A set whose first region is this polygon of (x, y); the file's path."""
+    """A set whose first region is this polygon of (x, y); the path to read."""
+    if format in TEXTS:
+        return write_polygon_as_text(format, folder, points)
     make(format, folder)
     content = copy.deepcopy(CONTENTS[format])
     xs, ys = [x for x, _ in points], [y for _, y in points]
@@ -174,6 +247,8 @@ def write_polygon(format, folder, points):
         del content["b.png1"]
         shape = content["a.png1"]["regions"][0]["shape_attributes"]
         shape["all_points_x"], shape["all_points_y"] = xs, ys
+    elif format == "labelstudio":
+        content[0]["annotations"][0]["result"][0]["value"]["points"] = [list(p) for p in points]
     else:
         content["shapes"][0]["points"] = [list(point) for point in points]
     for other in folder.glob("*.json"):
@@ -182,17 +257,41 @@ def write_polygon(format, folder, points):
     return folder / "b.json"
 
 
-@pytest.mark.parametrize("format", CONTENTS)
+def write_polygon_as_text(format, folder, points):
+    file = make(format, folder)
+    if format == "cvat":
+        text = ";".join(f"{x!r},{y!r}" for x, y in points)
+        file.write_text(re.sub('points="[^"]*"', f'points="{text}"', file.read_text(), count=1))
+        return file
+    row = "0 " + " ".join(f"{x!r} {y!r}" for x, y in points)
+    file.with_name("a.txt").write_text(row if len(points) != 2 else "0 1")  # two are a box
+    return folder
+
+
+def on_the_picture(format, points):
+    """(x, y) of corners in pixels as a format's numbers mean them."""
+    x, y = np.array(points, float).T
+    if format == "labelstudio":
+        return x / 100 * WIDTH - 0.5, y / 100 * HEIGHT - 0.5
+    if format == "yolo":
+        return x * WIDTH - 0.5, y * HEIGHT - 0.5
+    return (x - 0.5, y - 0.5) if format == "cvat" else (x, y)
+
+
+@pytest.mark.parametrize("format", [*CONTENTS, *TEXTS])
 @given(points=point_lists)
 @fuzzed
 def test_any_polygon_is_drawn_or_told(format, points, tmp_path):
+    if format == "yolo":
+        points = [(x / 50, y / 50) for x, y in points]
     result = read(write_polygon(format, tmp_path, points), format)
     assert result is not None
     masks, notes = result
-    if not masks:
+    others = {"cvat": 1, "yolo": 1, "labelstudio": 1}.get(format, 0)
+    if len(masks) == others:
         assert is_told(notes)
         return
-    x, y = np.array(points, float).T
+    x, y = on_the_picture(format, points)
     if format == "coco":
         flat = np.stack([x, y], axis=1).reshape(1, -1).tolist()
         expected = coco_mask.decode(coco_mask.merge(coco_mask.frPyObjects(flat, *SIZE)))

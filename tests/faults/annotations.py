@@ -34,8 +34,8 @@ from mrcnn.data.joining import each_part
 from mrcnn.data.parts import open_part
 from mrcnn.data.pictures import PictureError
 from mrcnn.errors import UsageError
-from tests.data.labelled_sets import CAT, DOG, labelme_content, make, mask_of, picture, png, save
 from tests.faults.fuzzing import Attack, main
+from tests.faults.sound_sets import SETS
 
 EXPLAINED = (FormatError, PictureError, UsageError)
 VALUES: list[Any] = [
@@ -152,84 +152,6 @@ def _check_sentence(error: Exception) -> None:
 # -- Sound sets -----------------------------------------------------------------------------
 
 
-def _labelme_with_masks(folder: Path) -> None:
-    make("labelme", folder)
-    content = labelme_content("a.png", CAT, "cat")
-    content["shapes"] += [
-        {
-            "label": "cat",
-            "shape_type": "mask",
-            "points": [[10, 5], [29, 14]],
-            "mask": png(np.ones((10, 20), np.uint8) * 255),
-        },
-        {"label": "dog", "shape_type": "circle", "points": [[20, 20], [23, 24]], "group_id": 3},
-        {"label": "dog", "shape_type": "rectangle", "points": [[2, 2], [9, 9]], "group_id": 3},
-    ]
-    (folder / "a.json").write_text(json.dumps(content))
-    content = labelme_content("gone.png", DOG, "dog")
-    content["imageData"] = png(np.full((40, 60, 3), 99, np.uint8))
-    (folder / "b.json").write_text(json.dumps(content))
-
-
-def _via_project(folder: Path) -> None:
-    make("via", folder)
-    (file,) = folder.glob("*.json")
-    content = json.loads(file.read_text())
-    first = next(iter(content.values()))
-    shapes: list[dict] = [
-        {"name": "circle", "cx": 20, "cy": 20, "r": 5},
-        {"name": "ellipse", "cx": 20, "cy": 20, "rx": 5, "ry": 9, "theta": 0.5},
-        {"name": "rect", "x": 3, "y": 3, "width": 9, "height": 9},
-        {"name": "polyline", "all_points_x": [1, 9, 9], "all_points_y": [1, 1, 9]},
-    ]
-    first["regions"] += [
-        {"shape_attributes": shape, "region_attributes": {"name": "cat"}} for shape in shapes
-    ]
-    first["file_attributes"] = {"predicted": "0badcafe"}
-    core = {"default_filepath": folder.as_uri() + "/", "filepath": {}}
-    settings = {"core": core, "project": {"name": "x", "pictures": "."}, "ui": {}}
-    project = {"_via_settings": settings, "_via_img_metadata": content, "_via_attributes": {}}
-    file.write_text(json.dumps(project))
-
-
-def _voc_masks(folder: Path) -> None:
-    for name, region in (("a", CAT), ("b", DOG)):
-        picture(folder / "JPEGImages" / f"{name}.png")
-        mask = mask_of(region).astype(np.uint8)
-        save(folder / "SegmentationObject" / f"{name}.png", mask, palette=True)
-        save(folder / "SegmentationClass" / f"{name}.png", mask * 8, palette=True)
-    lists = folder / "ImageSets" / "Segmentation"
-    lists.mkdir(parents=True)
-    (lists / "train.txt").write_text("a\n")
-    (lists / "val.txt").write_text("b\n")
-
-
-def _named_masks(folder: Path) -> None:
-    make("indexed", folder)
-    for name, region in (("a", CAT), ("b", DOG)):
-        mask = mask_of(region).astype(np.uint8)
-        save(folder / "SegmentationClass" / f"{name}.png", mask)
-    (folder / "labelmap.txt").write_text("background:0,0,0::\ncat:128,0,0::\n")
-
-
-def _parts_of(format: str) -> Callable[[Path], None]:
-    def make_parts(folder: Path) -> None:
-        for part in ("train", "val"):
-            make(format, folder / part)
-
-    return make_parts
-
-
-SETS: dict[str, Callable[[Path], Any]] = {
-    **{format: lambda folder, format=format: make(format, folder) for format in FORMATS},
-    "labelme with masks": _labelme_with_masks,
-    "via project": _via_project,
-    "voc with masks": _voc_masks,
-    "indexed with classes": _named_masks,
-    **{f"{format} in parts": _parts_of(format) for format in ("coco", "via", "masks")},
-}
-
-
 def _contents(make_set: Callable[[Path], Any], folder: Path) -> dict[str, Any]:
     folder.mkdir()
     make_set(folder)
@@ -255,6 +177,8 @@ def _damage(files: dict[str, Any], rng: random.Random) -> None:
         ways += [_damaged_json] * 12
     elif name.endswith(".xml"):
         ways += [_damaged_xml] * 4
+    elif name.endswith((".txt", ".yaml")):
+        ways += [_damaged_text] * 6
     elif name.endswith(".png"):
         ways += [other_head] * 2
     draw = rng.random()
@@ -350,6 +274,21 @@ def _damaged_xml(content: bytes, rng: random.Random) -> bytes:
     else:
         pieces[at] = pieces[at] * rng.choice([2, 500])
     return "".join(pieces).encode("utf-8", "replace")
+
+
+def _damaged_text(content: bytes, rng: random.Random) -> bytes:
+    words = content.decode("latin-1").replace("\n", " \n ").split(" ")
+    at = rng.randrange(len(words))
+    way = rng.randrange(4)
+    if way == 0:
+        del words[at]
+    elif way == 1:
+        words[at] = rng.choice(words)
+    elif way == 2:
+        words[at] = words[at] * rng.choice([2, 500])
+    else:
+        words[at] = rng.choice([*XML_VALUES, "[", "{", "- ", "names:", "'", "/", "1e9", "#"])
+    return " ".join(words).encode("utf-8", "replace")
 
 
 def other_head(content: bytes, rng: random.Random) -> bytes:

@@ -19,6 +19,7 @@ from mrcnn.data.formats.labelled import DrawnDataset, keep_visible, usable_size
 from mrcnn.data.formats.notes import Dropped, FormatError, Notes
 from mrcnn.data.formats.reading import FILLED_BOXES, Part, Request, Row, add_drawn
 
+_OUTERMOST = ("version", "meta", "image", "track")
 _READ = ("polygon", "box", "ellipse", "mask")
 _LEFT_OUT = {
     "polyline": "Open lines (polyline) left out",
@@ -77,6 +78,9 @@ def _root(file: Path, notes: Notes) -> Element:
                 "frame, together with the pictures."
             )
         raise FormatError(f"{file} has no <image>: in CVAT, export as 'CVAT for images 1.1'.")
+    strange = [child for child in root if child.tag not in _OUTERMOST]
+    if strange:
+        notes.count("Elements left out that are no <image>", file.name, len(strange))
     if tracks:
         notes.count("Tracks of videos left out", file.name, len(tracks))
     return root

@@ -68,7 +68,10 @@ def labels(part: Part, request: Request) -> set[str]:
 def _tasks(file: Path, notes: Notes) -> list[_Task]:
     content = read_json(file)
     content = [content] if isinstance(content, dict) else content  # a single task by itself
-    rows = [row for row in content if isinstance(row, dict)] if isinstance(content, list) else []
+    content = content if isinstance(content, list) else []
+    rows = [row for row in content if isinstance(row, dict)]
+    if len(rows) < len(content):
+        notes.count("Tasks left out: they are no objects", file.name, len(content) - len(rows))
     if not rows:
         raise FormatError(
             f"{file} holds no tasks: in Label Studio, export the project as JSON or JSON-MIN."
@@ -108,7 +111,7 @@ def _task(row: dict, shown: str, judged: bool, notes: Notes) -> _Task | None:
         notes.count("Pictures labelled several times, of which the last one counts", shown)
     chosen = _chosen(done or guesses)
     task.predicted = not done
-    results = [result for result in chosen["result"] if isinstance(result, dict)]
+    results = [result if isinstance(result, dict) else {} for result in chosen["result"]]
     drawn_on = {str(r.get("to_name")) for r in results if _kind(r) not in _NO_REGIONS}
     if others and len(drawn_on) > 1:
         notes.count("Tasks left out: they have regions on several pictures", shown)
@@ -139,11 +142,11 @@ def _merged(results: list[dict]) -> list[dict]:
     """Results with regions, those of one id as one: a shape and its class may come apart."""
     regions: dict[Any, dict] = {}
     for number, result in enumerate(results):
-        if _kind(result) in _NO_REGIONS or not isinstance(result.get("value"), dict):
+        if _kind(result) in _NO_REGIONS:
             continue
         key = result["id"] if isinstance(result.get("id"), str | int) else (number,)
         before = regions.get(key, {})
-        value = {**before.get("value", {}), **result["value"]}
+        value = {**before.get("value", {}), **_dict(result.get("value"))}
         kinds = [kind for kind in (_kind(before), _kind(result)) if kind != _LABELLED]
         kind = next((kind for kind in kinds if kind.endswith(_LABELLED)), "".join(kinds[:1]))
         regions[key] = {**before, **result, "value": value, "type": kind or _LABELLED}
@@ -163,6 +166,10 @@ def _kind(result: dict) -> str:
 
 def _list(value: Any) -> list:
     return value if isinstance(value, list) else []
+
+
+def _dict(value: Any) -> dict:
+    return value if isinstance(value, dict) else {}
 
 
 # -- Regions ------------------------------------------------------------------------------------
