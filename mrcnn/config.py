@@ -103,6 +103,7 @@ class Config:
     # -- Detection --------------------------------------------------------------------------
     DETECTION_MAX_INSTANCES = 100  # most instances returned for a picture
     DETECTION_MIN_CONFIDENCE = 0.7  # instances with a lower score are dropped; 0 keeps all
+    DETECTION_CLASS_CONFIDENCE: list[float] | None = None  # one for each class id, in its place
     DETECTION_NMS_THRESHOLD = 0.3  # IoU above which the weaker of two of one class goes
     DETECTION_EVERY_CLASS = False  # True: a region counts for every class, not its likeliest alone
 
@@ -380,6 +381,16 @@ def _number_mistakes(config: Config) -> list[str]:
         value = np.asarray(getattr(config, name))
         if value.shape != (4,) or value.dtype.kind not in "iuf" or (value <= 0).any():
             mistakes.append(f"{name} is {value!r}: it must be four positive numbers (y, x, h, w).")
+    least = config.DETECTION_CLASS_CONFIDENCE
+    if least is not None:
+        least = np.asarray(least)
+        numbers = least.shape == (config.NUM_CLASSES,) and least.dtype.kind in "iuf"
+        if not numbers or not ((least >= 0) & (least <= 1)).all():
+            mistakes.append(
+                f"DETECTION_CLASS_CONFIDENCE is {config.DETECTION_CLASS_CONFIDENCE!r}: it must be "
+                f"None, or {config.NUM_CLASSES} numbers from 0 to 1, one for each class id, the "
+                "background's first."
+            )
     expected = 12 + config.NUM_CLASSES
     if expected != config.IMAGE_META_SIZE:
         mistakes.append(

@@ -16,11 +16,13 @@ from patience import PATIENCE
 from PIL import Image
 
 from mrcnn.cli import evaluate, main
+from mrcnn.detect.configs import config_from_weights
 from mrcnn.detect.results import ResultsWriter, coco_results
 from mrcnn.errors import UsageError
 from mrcnn.evaluate.classes import match_names
 from mrcnn.weights.download import weights_path
 from mrcnn.weights.files import open_weights
+from mrcnn.weights.inspection import inspect_weights
 
 GOLDEN = Path(__file__).parent / "golden" / "coco_eval"
 BOXES = {"a": [(2, 3, 30, 40), (50, 50, 90, 80)], "b": [(10, 10, 60, 60)], "c": [(5, 5, 95, 95)]}
@@ -374,3 +376,74 @@ def test_classes_that_are_only_listed_are_no_classes_to_find():
     ours = {1: "cell", 2: "phantom"}
     classes, notes = match_names({1: "cell"}, ours, "weights", labels=labels)
     assert classes == {1: 1} and notes == []
+
+
+# -- Confidences by class, kept in the weights --------------------------------------------------
+
+
+@pytest.fixture
+def weights(tmp_path) -> Path:
+    return Path(shutil.copy(weights_path("nucleus"), tmp_path / "mine.h5"))
+
+
+def test_thresholds_are_kept_in_the_weights_and_detect_takes_them(
+    cells, oracle, weights, tmp_path, capsys, monkeypatch
+):
+    out = tmp_path / "out"
+    argv = [cells, "--weights", weights, "--out", out]
+    assert run(*argv, "--save-thresholds") == 2
+    assert "can't be chosen by 4 labels" in capsys.readouterr().err
+    assert inspect_weights(weights).class_confidence is None
+    monkeypatch.setattr("mrcnn.evaluate.thresholds.LEAST_LABELS", 4)
+    assert run(*argv, "--save-thresholds") == 0
+    told = capsys.readouterr().out
+    assert f"kept in {weights} for mrcnn detect:\n  nucleus         0.325  F1 1.000 of 4" in told
+    assert inspect_weights(weights).class_confidence == [0, 0.325]
+    assert inspect_weights(weights).description["class_names"] == ["BG", "nucleus"]
+
+    # The report counts with them, now and later, while AP is measured from a low one on.
+    assert oracle[-1].DETECTION_CLASS_CONFIDENCE is None
+    for more, threshold in ([], 0.325), (["--threshold", 0.7], 0.7):
+        assert run(*argv, *more) == 0
+        metrics = numbers(out)
+        assert metrics["classes"][0]["threshold"] == threshold
+        assert metrics["counts"]["found"] == (4 if threshold < 0.6 else 3)
+        assert metrics["about"]["config"]["DETECTION_CLASS_CONFIDENCE"] == [0, 0.325]
+        report = (out / "report.html").read_text()
+        assert ("from each class’s own confidence on" in report) == (not more)
+    assert "At confidence 0.7:" in capsys.readouterr().out
+
+    # Training takes none of them; detect does, unless one is given for all.
+    assert config_from_weights(inspect_weights(weights), training=True).to_dict()[
+        "DETECTION_CLASS_CONFIDENCE"
+    ] is None  # fmt: skip
+    picture = next(cells.glob("a/images/*"))
+    configs = []
+
+    def load(config, *_):
+        configs.append(config)
+        return lambda picture: found([(2, 3, 30, 40)], [0.9])
+
+    monkeypatch.setattr("mrcnn.cli.detect.load_detector", load)
+    argv = ["detect", picture, "--weights", weights, "--out", tmp_path / "found", "--no-pictures"]
+    for more, least in (
+        ([], [0, 0.325]),
+        (["--min-confidence", 0.5], None),
+        (["--set", "DETECTION_MIN_CONFIDENCE=0.5"], None),
+        (["--set", "DETECTION_CLASS_CONFIDENCE=[0, 0.2]"], [0, 0.2]),
+    ):
+        assert main(list(map(str, argv + more))) == 0
+        assert least == configs[-1].DETECTION_CLASS_CONFIDENCE
+        told = f"by class, as the weights have it: nucleus {least[1]:g} (" if least else "by class"
+        assert (told in capsys.readouterr().out) == bool(least)
+        info = json.loads((tmp_path / "found" / "images.json").read_text())["info"]
+        assert info.get("min_confidence_by_class") == (least and {"nucleus": least[1]})
+    settings = ["--set", "DETECTION_CLASS_CONFIDENCE=[0.2]"]
+    assert main(list(map(str, argv + settings))) == 2
+    assert "must be None, or 2 numbers from 0 to 1" in capsys.readouterr().err
+
+
+def test_thresholds_do_not_go_into_the_packages_own_files(cells, oracle, capsys):
+    assert run(cells, "--weights", "nucleus", "--save-thresholds") == 2
+    assert "copy it, and give the copy" in capsys.readouterr().err
+    assert run(cells, "--results", "r.json", "--save-thresholds") == 2

@@ -11,6 +11,7 @@ mrcnn detect holiday/ --weights synthetic     # no weights yet? only to see that
 
 import argparse
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
 
 from mrcnn.cli import synthetic
@@ -28,13 +29,20 @@ from mrcnn.data.sources import Source, find_sources
 from mrcnn.data.video import VideoError, check_installed
 from mrcnn.data.writers import WRITERS
 from mrcnn.detect import files
-from mrcnn.detect.configs import check_fits, class_names, config_from_weights
+from mrcnn.detect.configs import (
+    by_class,
+    check_fits,
+    class_names,
+    config_from_weights,
+    one_for_all,
+)
 from mrcnn.detect.instances import LimitWarning
 from mrcnn.detect.overlays import CAPTIONS, FORMATS, overlay_paths
 from mrcnn.errors import UsageError
 from mrcnn.progress import Progress, plain_warnings
 from mrcnn.weights.inspection import inspect_weights
 from mrcnn.whole import check_free
+from mrcnn.words import listed
 
 HELP = "find instances in pictures and videos: overlays and COCO JSON"
 
@@ -66,7 +74,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--min-confidence",
         type=fraction,
         metavar="X",
-        help="leave out instances with a score below X (0..1); default: the Config's, mostly 0.7. "
+        help="leave out instances with a score below X (0..1); default: those of the classes that "
+        "mrcnn evaluate --save-thresholds left in the weights, or the Config's, mostly 0.7. "
         "A region counts only where a class is more probable than the background, so with one "
         "class nothing is found below 0.5 (--set DETECTION_EVERY_CLASS=True)",
     )
@@ -117,6 +126,11 @@ def run(args: argparse.Namespace) -> int:
         for note in (job.note, idle_confidence(job.config)):
             if note:
                 progress.say(f"NOTE: {note}")
+        if least := by_class(job.config, job.class_names):
+            progress.say(
+                f"Least confidence by class, as the weights have it: {told_by_class(least)} "
+                "(--min-confidence sets one for all)"
+            )
         weights = path or synthetic.synthetic_weights()
         detect = load_detector(job.config, weights, job.out, progress.say)
         try:
@@ -142,10 +156,11 @@ def plan(args: argparse.Namespace, sources: list[Source]) -> tuple[files.Job, Pa
         path = find_weights(args.weights, args.logs, (synthetic.NAME,))
         info = inspect_weights(path)
         config = load_config(args.config) if args.config else config_from_weights(info)
-    for setting in args.settings:
-        apply_setting(config, setting)
+    given = [apply_setting(config, setting) for setting in args.settings]
     if args.min_confidence is not None:
         config.DETECTION_MIN_CONFIDENCE = args.min_confidence
+        given = ["DETECTION_MIN_CONFIDENCE"]
+    one_for_all(config, given)
     if info:
         check_fits(config, info)
     config.validate("inference")
@@ -173,6 +188,8 @@ def plan(args: argparse.Namespace, sources: list[Source]) -> tuple[files.Job, Pa
 
 def idle_confidence(config: Config) -> str:
     """A sentence where the threshold is lower than any score can be, else ""."""
+    if config.DETECTION_CLASS_CONFIDENCE is not None:
+        return ""
     least = 1 / config.NUM_CLASSES  # the most probable of so many can't have less
     if config.DETECTION_EVERY_CLASS or not 0 < config.DETECTION_MIN_CONFIDENCE < least:
         return ""
@@ -181,6 +198,11 @@ def idle_confidence(config: Config) -> str:
         f"would: among {config.NUM_CLASSES} classes, background included, the most probable has at "
         "least that, and it alone counts. --set DETECTION_EVERY_CLASS=True counts the others too."
     )
+
+
+def told_by_class(least: Mapping[str, float]) -> str:
+    """ "cell 0.62, nucleus 0.4"."""
+    return listed(f"{name} {score:g}" for name, score in least.items())
 
 
 def _check_videos(sources: list[Source], args: argparse.Namespace) -> None:

@@ -2,6 +2,7 @@
 
 mrcnn evaluate cells/ --weights cells.h5
 mrcnn evaluate coco/ --weights coco --subset val2017 --limit 500
+mrcnn evaluate cells/ --weights cells.h5 --save-thresholds    # into cells.h5; detect takes them
 mrcnn evaluate cells/ --results out/results.json     # what `mrcnn detect` or others have found
 """
 
@@ -31,18 +32,23 @@ from mrcnn.data import formats
 from mrcnn.data.coco_names import COCO_NAMES
 from mrcnn.data.formats import FormatError
 from mrcnn.data.parts import open_part
-from mrcnn.detect.configs import check_fits, class_names, config_from_weights
+from mrcnn.detect.configs import check_fits, class_names, config_from_weights, one_for_all
 from mrcnn.detect.instances import LimitWarning
 from mrcnn.errors import UsageError
 from mrcnn.evaluate.coco import LEAST_SCORE, MAX_DETECTIONS, Collected
 from mrcnn.evaluate.detections import Task, crowded, detected, from_results
-from mrcnn.evaluate.matching import match
+from mrcnn.evaluate.matching import Matches, match
 from mrcnn.evaluate.metrics import IOU, all_metrics
 from mrcnn.evaluate.report import write_report, write_text
 from mrcnn.evaluate.report_pictures import choose, example
 from mrcnn.evaluate.report_text import as_text
+from mrcnn.evaluate.thresholds import choose_thresholds
 from mrcnn.progress import Progress, plain_warnings
+from mrcnn.weights.download import BUNDLED, KNOWN_FILES
 from mrcnn.weights.inspection import WeightsInfo, inspect_weights
+from mrcnn.weights.names import CLASS_CONFIDENCE
+from mrcnn.weights.writing import update_description
+from mrcnn.words import counted
 
 HELP = "measure weights, or a file of results, against labelled pictures"
 
@@ -53,7 +59,7 @@ _MATTERS = (
     *("BACKBONE", "IMAGE_RESIZE_MODE", "IMAGE_MIN_DIM", "IMAGE_MAX_DIM", "IMAGE_MIN_SCALE"),
     *("RPN_ANCHOR_SCALES", "RPN_NMS_THRESHOLD", "POST_NMS_ROIS_INFERENCE"),
     *("DETECTION_MAX_INSTANCES", "DETECTION_MIN_CONFIDENCE", "DETECTION_NMS_THRESHOLD"),
-    "DETECTION_EVERY_CLASS",
+    *("DETECTION_CLASS_CONFIDENCE", "DETECTION_EVERY_CLASS"),
 )
 
 
@@ -103,6 +109,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="confidence at which instances are counted and drawn (default: the Config's "
         f"DETECTION_MIN_CONFIDENCE; {FOR_RESULTS} with --results)",
     )
+    add(
+        "--save-thresholds",
+        action="store_true",
+        help="choose for each class the confidence with the best F1 on these pictures, and keep "
+        "them in the weight file: mrcnn detect then takes them. Few labels of a class are judged "
+        "together with all the others",
+    )
     add_config_arguments(parser, "as in mrcnn detect")
     add("--classes", metavar="NAMES", help="names of the weights' classes, as in mrcnn detect")
 
@@ -117,8 +130,11 @@ def run(args: argparse.Namespace) -> int:
     out = Path(args.out).expanduser()
     if out.exists() and not out.is_dir():
         raise UsageError(f"--out {out} is a file: give the folder that the results go to.")
-    if args.results and (args.config or args.settings or args.classes):
-        raise UsageError("--config, --set and --classes belong to --weights, not to --results.")
+    if args.results and (args.config or args.settings or args.classes or args.save_thresholds):
+        raise UsageError(
+            "--config, --set, --classes and --save-thresholds belong to --weights, not to "
+            "--results."
+        )
     plan = None if args.results else _with_weights(args)  # wrong settings show before data are read
     task = _task(args, plan.read_as if plan else {})
     with plain_warnings(task.progress):
@@ -139,13 +155,14 @@ def run(args: argparse.Namespace) -> int:
 # -- Before ---------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
+@dataclass
 class Plan:
     """The network that is to be run."""
 
     path: Path
     config: Config
     confidence: float  # the Config's own, which detect would use
+    by_class: list[float] | None  # by class id of the weights, where detect would use these
     names: list[str]
     named: bool  # False: nobody knows what the weights call their classes
     read_as: dict[str, str]  # how the labels were read that they were trained on
@@ -212,10 +229,14 @@ def _read_as(info: WeightsInfo) -> dict[str, str]:
 
 def _with_weights(args: argparse.Namespace) -> Plan:
     path = find_weights(args.weights, args.logs)
+    if args.save_thresholds and args.weights in {**BUNDLED, **KNOWN_FILES}:
+        raise UsageError(
+            f"--save-thresholds writes into the weight file, and {path} belongs to the package: "
+            "copy it, and give the copy with --weights."
+        )
     info = inspect_weights(path)
     config = load_config(args.config) if args.config else config_from_weights(info)
-    for setting in args.settings:
-        apply_setting(config, setting)
+    one_for_all(config, [apply_setting(config, setting) for setting in args.settings])
     confidence = config.DETECTION_MIN_CONFIDENCE
     config.DETECTION_MIN_CONFIDENCE = args.min_score
     if args.max_detections:
@@ -223,9 +244,10 @@ def _with_weights(args: argparse.Namespace) -> Plan:
     config.GPU_COUNT = config.IMAGES_PER_GPU = 1
     check_fits(config, info)
     config.validate("inference")
+    by_class, config.DETECTION_CLASS_CONFIDENCE = config.DETECTION_CLASS_CONFIDENCE, None
     names = class_names(args.classes, config.NUM_CLASSES, args.weights, info.class_names)
     named = _named(args, info, config)
-    return Plan(path, config, confidence, names, named, _read_as(info))
+    return Plan(path, config, confidence, by_class, names, named, _read_as(info))
 
 
 def _named(args: argparse.Namespace, info: WeightsInfo, config: Config) -> bool:
@@ -249,12 +271,16 @@ def _report(
         threshold = plan.confidence if plan else FOR_RESULTS
     threshold = max(threshold, args.min_score)
     names = {i: task.name(i) for i in task.image_ids}
-    metrics = all_metrics(collected, names, threshold, most, args.min_score)
-
     matches = match(collected, IOU, most)
+    saved = _save_thresholds(args, task, plan, matches) if args.save_thresholds and plan else ""
+    least = None
+    if plan and plan.by_class and args.threshold is None:
+        least = dict.fromkeys(map(int, task.dataset.class_ids[1:]), threshold)
+        least |= {ours: max(plan.by_class[i], args.min_score) for i, ours in task.classes.items()}
+    metrics = all_metrics(collected, names, threshold, most, args.min_score, class_thresholds=least)
     chosen = [
         [
-            example(task.dataset.load_image(row["id"]), row, collected, matches, threshold)
+            example(task.dataset.load_image(row["id"]), row, collected, matches, least or threshold)
             for row in rows
         ]
         for rows in choose(metrics["per_picture"])
@@ -263,9 +289,36 @@ def _report(
     out.mkdir(parents=True, exist_ok=True)
     write_text(out / METRICS, json.dumps({"about": about, **metrics}, indent=1) + "\n")
     write_report(out / REPORT, metrics, about, *chosen)
-    print(as_text(metrics))
+    print(as_text(metrics) + saved)
     print(f"\nWritten to {out}: {METRICS}, {REPORT}")
     return SOME_FAILED if task.failed else 0
+
+
+def _save_thresholds(args: argparse.Namespace, task: Task, plan: Plan, matches: Matches) -> str:
+    """Choose the confidences by class and keep them in the weight file; says which, in lines.
+
+    Raises UsageError where there are too few labels.
+    """
+    try:
+        chosen = choose_thresholds(matches, list(task.classes.values()), args.min_score)
+    except ValueError as error:
+        raise UsageError(f"--save-thresholds: {error}") from error
+    of_weights = [chosen[task.classes.get(i, 0)] for i in range(1, len(plan.names))]
+    plan.by_class = [0.0, *(one.score for one in of_weights)]
+    told = {
+        "scores": plan.by_class,
+        "data": str(Path(args.data).resolve()),
+        "part": task.part,
+        "pictures": len(task.image_ids) - task.failed,
+    }
+    update_description(plan.path, {CLASS_CONFIDENCE: told})
+    lines = ["", "", f"Least confidence by class, kept in {plan.path} for mrcnn detect:"]
+    for name, one in zip(plan.names[1:], of_weights):
+        why = f"F1 {one.f1:.3f} of {counted(one.labels, 'label')}"
+        if one is chosen[0] or one.f1 < 0:
+            why = "no labels here: what suits all classes together"
+        lines.append(f"  {name:15} {one.score:<6g} {why}")
+    return "\n".join(lines)
 
 
 def _about(
@@ -297,4 +350,5 @@ def _settings(plan: Plan | None, metrics: Mapping[str, Any], least: float) -> di
     if plan is None:
         return counting
     told = {**plan.config.hyper_parameters(), "DETECTION_MIN_CONFIDENCE": plan.confidence}
+    told["DETECTION_CLASS_CONFIDENCE"] = plan.by_class
     return counting | {name: told[name] for name in _MATTERS if name in told}

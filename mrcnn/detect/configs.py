@@ -5,7 +5,7 @@ config_from_weights(inspect_weights("cells.h5"))
 
 import difflib
 import os
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +27,11 @@ def config_from_weights(info: WeightsInfo, training: bool = False) -> Config:
     shown = {name: value for name, value in info.config_attributes().items() if name in known}
     shown["NAME"] = shown.get("NAME") or info.path.stem
     if training:
+        shown.pop("DETECTION_CLASS_CONFIDENCE", None)  # chosen for weights that will change
         return type("FileConfig", (Config,), shown)()
     shown |= {"IMAGES_PER_GPU": 1, "GPU_COUNT": 1}
+    if info.class_confidence:
+        shown["DETECTION_CLASS_CONFIDENCE"] = info.class_confidence
     shown.pop("MIXED_PRECISION", None)  # was good on the machine that trained
     if shown.get("IMAGE_RESIZE_MODE") == "crop":
         shown["IMAGE_RESIZE_MODE"] = "pad64"  # trained on pieces, but whole pictures are wanted
@@ -52,6 +55,7 @@ def of_file(
             hint = f" Did you mean {near[0]}?" if near else ""
             raise UsageError(f"the Config has no {name} to set.{hint}")
         setattr(config, name, value)
+    one_for_all(config, settings)
     check_fits(config, info)
     coco = info.num_classes == len(COCO_NAMES)
     if not coco and not info.description.get("config"):
@@ -61,6 +65,24 @@ def of_file(
             "were others, such as RPN_ANCHOR_SCALES."
         )
     return config, info.class_names or (list(COCO_NAMES) if coco else None)
+
+
+def one_for_all(config: Config, given: Collection[str]) -> None:
+    """Where somebody gives one least confidence for all classes, those by class don't count.
+
+    given: the names of the attributes that were set by hand.
+    """
+    if "DETECTION_MIN_CONFIDENCE" in given and "DETECTION_CLASS_CONFIDENCE" not in given:
+        config.DETECTION_CLASS_CONFIDENCE = None
+
+
+def by_class(config: Config, names: Sequence[str]) -> dict[str, float]:
+    """{class name: least confidence} where a Config has one for each class, else {}.
+
+    names: by class id, "BG" first.
+    """
+    least = config.DETECTION_CLASS_CONFIDENCE
+    return {} if least is None else dict(zip(names[1:], map(float, least[1:])))
 
 
 def check_fits(config: Config, info: WeightsInfo) -> None:

@@ -27,6 +27,7 @@ from mrcnn.data.pictures import PictureError, read_picture
 from mrcnn.data.sources import Source
 from mrcnn.data.video import Video, VideoError
 from mrcnn.data.writers import WRITERS, Labelled, Writer, file_name_from, place
+from mrcnn.detect.configs import by_class
 from mrcnn.detect.overlays import OverlayFiles, draw_overlay
 from mrcnn.detect.results import IMAGES, RESULTS, ResultsWriter, coco_results
 from mrcnn.drawing.following import SteadyColors
@@ -68,6 +69,7 @@ def labels_path(out: Path, labels: str) -> Path:
 
 def run(job: Job, detect: Detector, progress: Progress) -> int:
     """Detect in all that is given, write what is found, say how it went; returns the exit code."""
+    least = by_class(job.config, job.class_names)
     info = {
         "description": FOUND_BY_US,
         "version": __version__,
@@ -76,6 +78,7 @@ def run(job: Job, detect: Detector, progress: Progress) -> int:
         "config": type(job.config).__name__,
         "min_confidence": job.config.DETECTION_MIN_CONFIDENCE,
         "class_names": job.class_names,
+        **({"min_confidence_by_class": least} if least else {}),
     }
     if job.note:
         info["note"] = job.note

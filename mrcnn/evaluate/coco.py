@@ -45,6 +45,7 @@ def measuring_config(config: Config) -> Config:
     config = copy.copy(config)
     config.GPU_COUNT = config.IMAGES_PER_GPU = config.BATCH_SIZE = 1
     config.DETECTION_MIN_CONFIDENCE = LEAST_SCORE
+    config.DETECTION_CLASS_CONFIDENCE = None
     if config.IMAGE_RESIZE_MODE == "crop":
         config.IMAGE_RESIZE_MODE = "pad64"
     return config

@@ -38,6 +38,7 @@ class Task:
     progress: Progress = field(default_factory=lambda: Progress(0))
     debug: bool = False  # print tracebacks of pictures that fail
     class_name: str = "object"  # of a class that the data don't name
+    classes: dict[int, int] = field(default_factory=dict)  # class id of the weights: of the data
 
     def name(self, image_id: int) -> str:
         """What people call a picture."""
@@ -68,6 +69,7 @@ def detected(
     """
     classes, notes = task.match(dict(enumerate(class_names[1:], 1)), "weights", named)
     task.tell(notes)
+    task.classes = classes
     detect = load()
     collected = Collected.of(task.dataset)
     limited: list[int] = []  # instances of pictures that had as many as are let through

@@ -11,13 +11,17 @@ changes what lies above it, and one matching serves all thresholds.
 Crowds count nowhere, nor do detections inside them.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from pycocotools import mask as mask_utils
 
 from mrcnn.evaluate.coco import MAX_DETECTIONS, Collected
+
+# One least confidence for all classes, or {category id: one}.
+Threshold = float | Mapping[int, float]
 
 
 @dataclass(frozen=True)
@@ -88,28 +92,36 @@ def match(
     )
 
 
+def sure(matches: Matches, threshold: Threshold) -> np.ndarray:
+    """Which detections are as sure as they must be: bool [num_found]."""
+    if not isinstance(threshold, Mapping):
+        return matches.found_score >= threshold
+    least = [threshold[class_id] for class_id in matches.found_class.tolist()]
+    return matches.found_score >= np.array(least, float)
+
+
 def by_threshold(
-    matches: Matches, thresholds: Sequence[float], class_id: int | None = None
-) -> list[dict[str, float]]:
+    matches: Matches, thresholds: Sequence[Threshold], class_id: int | None = None
+) -> list[dict[str, Any]]:
     """What detect would give with each of these as DETECTION_MIN_CONFIDENCE.
 
     matches: by class. class_id: count this class only; None counts all together.
     Returns for each {"threshold", "found", "matched", "precision", "recall", "f1"}; -1 for a
-    precision of no detections and a recall of no labels.
+    precision of no detections and a recall of no labels, and None as the threshold where each class
+    has one.
     """
-    scores, hit = matches.found_score, matches.found_label >= 0
+    hit, mine = matches.found_label >= 0, np.ones(len(matches.found_score), bool)
     labelled = len(matches.true_class)
     if class_id is not None:
         mine = matches.found_class == class_id
-        scores, hit = scores[mine], hit[mine]
         labelled = int((matches.true_class == class_id).sum())
     rows = []
     for threshold in thresholds:
-        kept = scores >= threshold
+        kept = sure(matches, threshold) & mine
         found, matched = int(kept.sum()), int((kept & hit).sum())
         rows.append(
             {
-                "threshold": float(threshold),
+                "threshold": None if isinstance(threshold, Mapping) else float(threshold),
                 "found": found,
                 "matched": matched,
                 "precision": matched / found if found else -1.0,
@@ -120,7 +132,7 @@ def by_threshold(
     return rows
 
 
-def by_picture(matches: Matches, threshold: float) -> list[dict]:
+def by_picture(matches: Matches, threshold: Threshold) -> list[dict]:
     """How each picture came out, in the order of `matches.pictures`.
 
     matches: by class. threshold: least confidence of a detection that counts.
@@ -130,7 +142,7 @@ def by_picture(matches: Matches, threshold: float) -> list[dict]:
     quality are -1 for a picture with nothing to find and nothing found.
     """
     place = {image_id: i for i, image_id in enumerate(matches.pictures)}
-    kept = matches.found_score >= threshold
+    kept = sure(matches, threshold)
     hit = kept & (matches.found_label >= 0)
     count = len(place)
     found_at = np.array([place[i] for i in matches.found_image.tolist()], int)
@@ -155,7 +167,7 @@ def by_picture(matches: Matches, threshold: float) -> list[dict]:
     ]
 
 
-def confusion(matches: Matches, threshold: float, class_ids: Sequence[int]) -> np.ndarray:
+def confusion(matches: Matches, threshold: Threshold, class_ids: Sequence[int]) -> np.ndarray:
     """How often a label of one class was found as another.
 
     matches: not by class. threshold: least confidence of a detection that counts.
@@ -166,7 +178,7 @@ def confusion(matches: Matches, threshold: float, class_ids: Sequence[int]) -> n
     place = {class_id: i for i, class_id in enumerate(class_ids, start=1)}
     matrix = np.zeros((1 + len(place), 1 + len(place)), int)
     missed = np.ones(len(matches.true_class), bool)
-    for i in np.flatnonzero(matches.found_score >= threshold):
+    for i in np.flatnonzero(sure(matches, threshold)):
         label = matches.found_label[i]
         row = place[matches.true_class[label]] if label >= 0 else 0
         matrix[row, place[matches.found_class[i]]] += 1

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from mrcnn.evaluate.coco import AREAS, MAX_DETECTIONS, Collected, Evaluation
-from mrcnn.evaluate.matching import Matches, by_picture, by_threshold, confusion, match
+from mrcnn.evaluate.matching import Matches, Threshold, by_picture, by_threshold, confusion, match
 
 IOU = 0.5  # least IoU of a match, wherever instances are counted
 WORDS = {"segm": "masks", "bbox": "boxes"}
@@ -28,20 +28,24 @@ def all_metrics(
     max_detections: int = MAX_DETECTIONS,
     least_score: float = 0.0,
     areas: Mapping[str, tuple[float, float]] = AREAS,
+    class_thresholds: Mapping[int, float] | None = None,
 ) -> dict[str, Any]:
     """Measure everything.
 
     names: {id of a picture: how to call it}.
     threshold: confidence from which detections are counted and shown; the averages of precision
         weigh all of them, whatever it is.
+    class_thresholds: {category id: confidence} that count in its place, where detect takes one for
+        each class.
     max_detections: of a picture and class that count.
     least_score: confidence below which nothing was asked for. areas: as in `Collected.evaluate`.
     Returns plain values that JSON can hold:
         pictures, labels, crowds, detections      how many
         threshold, max_detections, areas          as given
         masks, boxes                {"AP": .., ..}: COCO's numbers; masks is None for boxes alone
-        classes                     [{"name", "labels", "masks", "boxes", "precision", "recall",
-                                      "f1", "curves"}]; curves as in `Evaluation.curves`
+        at                          as from `by_threshold`, all classes together, as counted here
+        classes                     [{"name", "threshold", "labels", "masks", "boxes", "precision",
+                                      "recall", "f1", "curves"}]; as in `Evaluation.curves`
         curves                      over all classes
         thresholds, best_threshold  as from `by_threshold`, all classes together; where F1 is best
         confusion                   {"classes": names, "matrix": rows: labels, columns: detections}
@@ -54,7 +58,8 @@ def all_metrics(
     }
     main = evaluations[collected.kinds[0]]
     matches = match(collected, IOU, max_detections)
-    pictures = by_picture(matches, threshold)
+    used = class_thresholds or threshold
+    pictures = by_picture(matches, used)
     thresholds = by_threshold(matches, _thresholds(least_score, threshold))
     crowds = sum(bool(row["iscrowd"]) for row in collected.truth)
     return {
@@ -63,14 +68,15 @@ def all_metrics(
         "crowds": crowds,
         "detections": len(collected.found),
         "threshold": threshold,
+        "at": _nulls(by_threshold(matches, [used])[0]),
         "max_detections": max_detections,
         "areas": {name: list(area) for name, area in areas.items()},
         **_summaries(evaluations),
-        "classes": _classes(collected, evaluations, main, matches, threshold),
+        "classes": _classes(collected, evaluations, main, matches, used),
         "curves": _curves(main),
         "thresholds": [_nulls(row) for row in thresholds],
         "best_threshold": _best(thresholds),
-        "confusion": _confusion(collected, threshold, max_detections),
+        "confusion": _confusion(collected, used, max_detections),
         "counts": _counts(pictures),
         "per_picture": [
             {**_nulls(row), "id": row["id"], "name": names[row["id"]]} for row in pictures
@@ -98,7 +104,7 @@ def _classes(
     evaluations: Mapping[str, Evaluation],
     main: Evaluation,
     matches: Matches,
-    threshold: float,
+    threshold: Threshold,
 ) -> list[dict[str, Any]]:
     rows = []
     for category in collected.categories:
@@ -108,6 +114,9 @@ def _classes(
         rows.append(
             {
                 "name": category["name"],
+                "threshold": threshold[category["id"]]
+                if isinstance(threshold, Mapping)
+                else threshold,
                 "labels": int((matches.true_class == category["id"]).sum()),
                 **_summaries(evaluations, index),
                 **_nulls(at),
@@ -124,7 +133,7 @@ def _curves(evaluation: Evaluation, index: int | None = None) -> dict[str, list[
     return {name: curve.round(_DIGITS).tolist() for name, curve in curves.items()}
 
 
-def _confusion(collected: Collected, threshold: float, max_detections: int) -> dict[str, Any]:
+def _confusion(collected: Collected, threshold: Threshold, max_detections: int) -> dict[str, Any]:
     across = match(collected, IOU, max_detections * len(collected.categories), by_class=False)
     matrix = confusion(across, threshold, [row["id"] for row in collected.categories])
     names = [BACKGROUND, *(row["name"] for row in collected.categories)]

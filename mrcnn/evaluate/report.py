@@ -84,15 +84,15 @@ def page(
 
 
 def _head(metrics: Mapping[str, Any], about: Mapping[str, Any]) -> str:
-    at = _chosen(metrics)
+    at, where = metrics["at"], f"from {_where(metrics)} on"
     masks, boxes = metrics["masks"] or {}, metrics["boxes"]
     cards = [
         ("Mask AP", _number(masks.get("AP")), "mean over IoU 0.50–0.95"),
         ("Mask AP50", _number(masks.get("AP50")), "at IoU 0.50"),
         ("Box AP", _number(boxes["AP"]), "mean over IoU 0.50–0.95"),
         ("Box AP50", _number(boxes["AP50"]), "at IoU 0.50"),
-        ("Precision", _number(at["precision"]), f"of confidence {metrics['threshold']:g} and more"),
-        ("Recall", _number(at["recall"]), f"of confidence {metrics['threshold']:g} and more"),
+        ("Precision", _number(at["precision"]), where),
+        ("Recall", _number(at["recall"]), where),
     ]
     cards = [card for card in cards if metrics["masks"] or not card[0].startswith("Mask")]
     shown = "".join(
@@ -136,20 +136,24 @@ def _explained(name: str, metrics: Mapping[str, Any]) -> str:
 
 def _classes(metrics: Mapping[str, Any]) -> str:
     masks = metrics["masks"] is not None
-    at = f"at {metrics['threshold']:g}"
+    own = metrics["at"]["threshold"] is None
+    at = "" if own else f"at {metrics['threshold']:g}"
     head = ["Class", "Labels"]
     head += ["Mask AP", "AP50", "AP75"] if masks else []
-    head += ["Box AP", "AP50", f"Precision {at}", f"Recall {at}", f"F1 {at}"]
+    head += ["Box AP", "AP50", *(["Confidence"] if own else [])]
+    head += [f"{name} {at}".strip() for name in ("Precision", "Recall", "F1")]
     rows = []
     shown = [row for row in metrics["classes"] if row["labels"] or row["precision"] is not None]
     for row in shown:
         numbers = [row["masks"][name] for name in ("AP", "AP50", "AP75")] if masks else []
         numbers += [row["boxes"]["AP"], row["boxes"]["AP50"]]
+        numbers += [row["threshold"]] if own else []
         numbers += [row["precision"], row["recall"], row["f1"]]
         rows.append([escape(row["name"]), f"{row['labels']:,}", *map(_number, numbers)])
     left = len(metrics["classes"]) - len(shown)
     absent = f" ({left} more are not shown)" if left else ""
-    note = f"<p>A dash: nothing to measure. Classes without labels{absent} count in no average.</p>"
+    note = f"<p>A dash: nothing to measure. Classes without labels{absent} count in no average."
+    note += " Each class is counted from its own confidence on.</p>" if own else "</p>"
     return note + _table(head, rows, text={0})
 
 
@@ -184,7 +188,7 @@ def _curve(curves: Mapping[str, list[float]], name: str, legend: bool = True) ->
 def _thresholds(metrics: Mapping[str, Any]) -> str:
     rows, marked = [], {}
     for i, row in enumerate(metrics["thresholds"]):
-        if row["threshold"] == metrics["threshold"]:
+        if row["threshold"] == metrics["at"]["threshold"]:
             marked[i] = "used"
         if row["threshold"] == metrics["best_threshold"]:
             marked[i] = f"{marked.get(i, '')} best".strip()
@@ -198,7 +202,10 @@ def _thresholds(metrics: Mapping[str, Any]) -> str:
     table = _table(["Confidence", "Found", "Precision", "Recall", "F1"], rows, marked=marked)
     best = metrics["best_threshold"]
     told = "" if best is None else f"F1 is best at {best:g} (green). "
-    told += f"Counts on this page are made at {metrics['threshold']:g} (bold)."
+    if metrics["at"]["threshold"] is None:
+        told += "Counts on this page are made at each class’s own, in the table of classes."
+    else:
+        told += f"Counts on this page are made at {metrics['threshold']:g} (bold)."
     told += _alike(metrics)
     return (
         "<p>What remains when detections below a confidence are dropped, all classes together. A "
@@ -245,8 +252,8 @@ def _confusion(metrics: Mapping[str, Any]) -> str:
     left_out = sum(total > 0 for total in totals[1:]) - len(busy)
     more = f" {left_out} rarer classes are in metrics.json." if left_out else ""
     return (
-        f"<p>Rows are what was labelled, columns as what it was found, at confidence "
-        f"{metrics['threshold']:g} and IoU {IOU:g}. The row “nothing” counts detections of "
+        f"<p>Rows are what was labelled, columns as what it was found, at {_where(metrics)} and "
+        f"IoU {IOU:g}. The row “nothing” counts detections of "
         f"{BACKGROUND}, the column “missed” labels that were not found.{more}</p>"
         f'<div class="scroll"><table class="confusion"><thead><tr><th></th>{head}</tr></thead>'
         f"<tbody>{''.join(rows)}</tbody></table></div>"
@@ -282,7 +289,7 @@ def _counts(metrics: Mapping[str, Any]) -> str:
     ]
     table = _table(["Furthest off", "Labelled", "Found", "Error"], rows, text={0}) if rows else ""
     return (
-        f"<p>Instances in a picture at confidence {metrics['threshold']:g}; a point on the line "
+        f"<p>Instances in a picture at {_where(metrics)}; a point on the line "
         f"has as many as were labelled.</p>{_list(facts)}"
         f'<div class="pair"><div>{_figure(chart, "A point for each picture")}</div>{table}</div>'
     )
@@ -305,8 +312,8 @@ def _examples(examples: Sequence[Example], metrics: Mapping[str, Any]) -> str:
         )
     legend = (
         '<p><span class="key right">■</span> matched  <span class="key wrong">■</span> missed '
-        'label, or detection of nothing  <span class="key crowd">■</span> crowd. At confidence '
-        f"{metrics['threshold']:g}, by panoptic quality: F1 times the mean IoU of the matched. A "
+        'label, or detection of nothing  <span class="key crowd">■</span> crowd. At '
+        f"{_where(metrics)}, by panoptic quality: F1 times the mean IoU of the matched. A "
         "click on a picture enlarges it.</p>"
     )
     return legend + "".join(shown)
@@ -319,8 +326,10 @@ def _settings(about: Mapping[str, Any]) -> str:
 # -- Pieces ---------------------------------------------------------------------------------
 
 
-def _chosen(metrics: Mapping[str, Any]) -> Mapping[str, Any]:
-    return next(r for r in metrics["thresholds"] if r["threshold"] == metrics["threshold"])
+def _where(metrics: Mapping[str, Any]) -> str:
+    """From which confidence on instances are counted."""
+    at = metrics["at"]["threshold"]
+    return "each class’s own confidence" if at is None else f"confidence {at:g}"
 
 
 def _number(value: float | None) -> str:

@@ -17,7 +17,7 @@ from pycocotools import mask as mask_utils
 from mrcnn.drawing.instances import check_instances, draw_instances
 from mrcnn.drawing.pixels import as_picture
 from mrcnn.evaluate.coco import Collected
-from mrcnn.evaluate.matching import Matches
+from mrcnn.evaluate.matching import Matches, Threshold, sure
 
 SIDE = 720  # pixels; the longer side of a picture in the report
 QUALITY = 80  # of its JPEG
@@ -53,7 +53,7 @@ def example(
     row: Mapping[str, Any],
     collected: Collected,
     matches: Matches,
-    threshold: float,
+    threshold: Threshold,
 ) -> Example:
     """Draw a picture's labels and its detections of at least `threshold` confidence.
 
@@ -61,7 +61,8 @@ def example(
     """
     names = {category["id"]: category["name"] for category in collected.categories}
     several = len(names) > 1
-    shown = matches.found_score >= threshold
+    shown = sure(matches, threshold)
+    least = threshold if isinstance(threshold, Mapping) else dict.fromkeys(names, threshold)
     hit = set(matches.found_label[shown].tolist())
     color_of_label = {
         label: RIGHT if i in hit else WRONG for i, label in enumerate(matches.true_row.tolist())
@@ -74,7 +75,7 @@ def example(
     found = [
         i
         for i, one in enumerate(collected.found)
-        if one["image_id"] == row["id"] and one["score"] >= threshold
+        if one["image_id"] == row["id"] and one["score"] >= least[one["category_id"]]
     ]
     labelled = _panel(
         image,

@@ -39,14 +39,19 @@ def as_text(metrics: Mapping[str, Any]) -> str:
         lines += ["", *_aligned(["class", "labels", *columns, "F1"], rows)]
         if len(shown) < len(metrics["classes"]):
             lines.append(f"and {len(metrics['classes']) - len(shown)} rarer ones in the report")
-    at = next(r for r in metrics["thresholds"] if r["threshold"] == metrics["threshold"])
+    at, where = metrics["at"], "each class's own confidence"
+    if at["threshold"] is not None:
+        where = f"confidence {at['threshold']:g}"
     lines += [
         "",
-        f"At confidence {metrics['threshold']:g}: precision {_number(at['precision'])}, recall "
+        f"At {where}: precision {_number(at['precision'])}, recall "
         f"{_number(at['recall'])}, F1 {_number(at['f1'])}; {metrics['counts']['found']:,} found, "
         f"{metrics['counts']['labelled']:,} labelled",
     ]
-    if metrics["best_threshold"] not in (None, metrics["threshold"]):
+    if at["threshold"] is not None and metrics["best_threshold"] not in (
+        None,
+        metrics["threshold"],
+    ):
         best = max(r["f1"] for r in metrics["thresholds"] if r["f1"] is not None)
         lines.append(f"The best F1 is {_number(best)}, at confidence {metrics['best_threshold']:g}")
     return "\n".join(lines)

@@ -39,6 +39,7 @@ class DetectionLayer(keras.layers.Layer):
         min_confidence: float = 0.7,
         nms_threshold: float = 0.3,
         every_class: bool = False,
+        class_confidence: tuple[float, ...] | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**{"dtype": "float32", **kwargs})
@@ -49,11 +50,15 @@ class DetectionLayer(keras.layers.Layer):
             min_confidence = config.DETECTION_MIN_CONFIDENCE
             nms_threshold = config.DETECTION_NMS_THRESHOLD
             every_class = config.DETECTION_EVERY_CLASS
+            class_confidence = getattr(config, "DETECTION_CLASS_CONFIDENCE", None)
         self.bbox_std_dev = tuple(float(s) for s in bbox_std_dev)
         self.max_instances = int(max_instances)
         self.min_confidence = float(min_confidence or 0)
         self.nms_threshold = float(nms_threshold)
         self.every_class = bool(every_class)
+        if class_confidence is not None:
+            class_confidence = tuple(float(least) for least in class_confidence)
+        self.class_confidence = class_confidence  # by class id
 
     def call(self, inputs: list[tf.Tensor]) -> tf.Tensor:
         rois, probs, deltas, image_meta = inputs
@@ -72,7 +77,8 @@ class DetectionLayer(keras.layers.Layer):
 
         1. Take the most probable class of each region, and that class's deltas.
         2. Apply them and cut the boxes to the window that the picture fills.
-        3. Drop background and what is less sure than `min_confidence`.
+        3. Drop background and what is less sure than `min_confidence`, or than its class's own of
+           `class_confidence`.
         4. Of two of one class that overlap by more than `nms_threshold`, drop the weaker one.
         5. Keep the `max_instances` with the highest score.
 
@@ -85,7 +91,10 @@ class DetectionLayer(keras.layers.Layer):
         deltas = tf.gather(deltas, class_ids, batch_dims=1)  # [R, 4]
         boxes = clip_boxes_graph(apply_box_deltas_graph(rois, deltas * self.bbox_std_dev), window)
 
-        sure = tf.where((class_ids > 0) & (scores >= self.min_confidence))[:, 0]
+        least = self.min_confidence
+        if self.class_confidence is not None:
+            least = tf.gather(tf.constant(self.class_confidence, tf.float32), class_ids)
+        sure = tf.where((class_ids > 0) & (scores >= least))[:, 0]
         boxes, class_ids, scores = (tf.gather(x, sure) for x in (boxes, class_ids, scores))
 
         # Instances of two classes never compete: seen from each other, they don't overlap. Greedy
@@ -102,7 +111,10 @@ class DetectionLayer(keras.layers.Layer):
     def _refine_every_class(
         self, rois: tf.Tensor, probs: tf.Tensor, deltas: tf.Tensor, window: tf.Tensor
     ) -> tf.Tensor:
-        sure = tf.where(probs >= self.min_confidence)
+        least = self.min_confidence
+        if self.class_confidence is not None:
+            least = tf.constant(self.class_confidence, tf.float32)
+        sure = tf.where(probs >= least)
         sure = tf.boolean_mask(sure, sure[:, 1] > 0)  # [n, (region, class)] without background
         class_ids, scores = tf.cast(sure[:, 1], tf.int32), tf.gather_nd(probs, sure)
         rois, deltas = tf.gather(rois, sure[:, 0]), tf.gather_nd(deltas, sure)  # [n, 4]
@@ -150,6 +162,7 @@ class DetectionLayer(keras.layers.Layer):
             "min_confidence": self.min_confidence,
             "nms_threshold": self.nms_threshold,
             "every_class": self.every_class,
+            "class_confidence": self.class_confidence,
         }
 
 

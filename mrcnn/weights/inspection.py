@@ -15,7 +15,7 @@ import numpy as np
 
 from mrcnn.config import Config
 from mrcnn.weights.files import WeightsError, open_weights
-from mrcnn.weights.names import part_of
+from mrcnn.weights.names import CLASS_CONFIDENCE, part_of
 from mrcnn.words import printable
 
 Shapes = Mapping[tuple[str, str], tuple[int, ...]]
@@ -117,6 +117,19 @@ class WeightsInfo:
         fits = isinstance(names, list) and len(names) == self.num_classes
         return [printable(name) for name in names] if fits else None
 
+    @property
+    def class_confidence(self) -> list[float] | None:
+        """The least scores by class id that were chosen for these weights, where the file has them.
+
+        `mrcnn evaluate --save-thresholds` writes them.
+        """
+        told = self.description.get(CLASS_CONFIDENCE)
+        scores = told.get("scores") if isinstance(told, dict) else None
+        if not isinstance(scores, list) or len(scores) != self.num_classes:
+            return None
+        numbers = all(isinstance(x, (int, float)) and 0 <= x <= 1 for x in scores)
+        return [float(score) for score in scores] if numbers else None
+
     def suggested_config(self) -> list[str]:
         """The lines of a Config subclass that fits this file."""
         values = {"NAME": "file", **self.config_attributes()}
@@ -146,6 +159,7 @@ class WeightsInfo:
             ("backbone", self.backbone or "none"),
             ("classes", self.num_classes and f"{self.num_classes} (background included)"),
             ("class names", self.class_names and ", ".join(self.class_names)),
+            ("least scores", self.class_confidence and _by_class(self)),
             ("anchors a cell", self.anchors_per_location),
             ("parts", ", ".join(self.parts) or "none of Mask R-CNN's"),
             ("not there", ", ".join(absent)),
@@ -153,6 +167,12 @@ class WeightsInfo:
         lines = [str(self.path)]
         lines += [f"  {name:15} {value}" for name, value in rows if value]
         return "\n".join([*lines, "", *self.suggested_config()])
+
+
+def _by_class(info: WeightsInfo) -> str:
+    scores = info.class_confidence or []
+    names = info.class_names or [f"class {i}" for i in range(len(scores))]
+    return ", ".join(f"{name} {score:g}" for name, score in [*zip(names, scores)][1:])
 
 
 def inspect_weights(path: str | os.PathLike) -> WeightsInfo:

@@ -27,6 +27,9 @@ LAYER_PATTERNS = {
 # The attribute in which this package keeps the config and the class names, as pieces of JSON.
 DESCRIPTION = "mrcnn_description"
 
+# In it: the least scores by class that were chosen for these weights, and on which pictures.
+CLASS_CONFIDENCE = "class_confidence"
+
 RPN_MODEL = "rpn_model"
 RPN_LAYERS = ("rpn_conv_shared", "rpn_class_raw", "rpn_bbox_pred")
 

@@ -8,6 +8,7 @@ root        attributes layer_names, backend, keras_version
 import io
 import json
 import os
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -16,11 +17,13 @@ import h5py
 import numpy as np
 
 from mrcnn.weights.errors import WeightsError
+from mrcnn.weights.files import open_weights
 from mrcnn.weights.names import DESCRIPTION
 from mrcnn.whole import whole
 
 # HDF5 keeps at most 64 KB of attributes with an object; Keras splits longer lists at this size.
 _ATTRIBUTE_LIMIT = 64512
+_OURS = re.compile(rf"{DESCRIPTION}\d*")
 
 
 def write_weights(
@@ -51,6 +54,30 @@ def write_weights(
         unfinished.write_bytes(image.getbuffer())
 
 
+def update_description(path: str | os.PathLike, changes: dict[str, Any]) -> None:
+    """Change what a weight file says of itself, and nothing else; whole or not at all.
+
+    changes: values by their names in the description, which replace those that are there.
+    Raises WeightsError where the file is no sound weight file, OSError where it can't be written.
+    """
+    path = Path(path)
+    with open_weights(path) as file:  # sound, and of weights
+        told = {**file.description, **changes}
+    image = io.BytesIO(path.read_bytes())
+    with h5py.File(image, "r+") as file:
+        for name in [name for name in file.attrs if _OURS.fullmatch(name)]:
+            del file.attrs[name]
+        _write_description(file, told)
+    with whole(path, lasting=True, size=image.getbuffer().nbytes) as unfinished:
+        unfinished.write_bytes(image.getbuffer())
+
+
+def _write_description(file: h5py.File, description: dict[str, Any]) -> None:
+    text = json.dumps(description)
+    pieces = [text[i : i + 1000] for i in range(0, len(text), 1000)]
+    _write_names(file, DESCRIPTION, pieces)
+
+
 def _write_file(
     file: h5py.File, layers: Iterable, description: dict[str, Any] | None, dtype: type
 ) -> None:
@@ -62,9 +89,7 @@ def _write_file(
     file.attrs["backend"] = np.bytes_(b"tensorflow")
     file.attrs["keras_version"] = np.bytes_(b"2.0.8")
     if description:
-        text = json.dumps(description)
-        pieces = [text[i : i + 1000] for i in range(0, len(text), 1000)]
-        _write_names(file, DESCRIPTION, pieces)
+        _write_description(file, description)
 
 
 def _write_layer(group: h5py.Group, tensors: Iterable[tuple[str, np.ndarray]], dtype: type) -> None:

@@ -1,5 +1,6 @@
 """A model from a file in one line, and what is said where config and file disagree."""
 
+import shutil
 import warnings
 
 import numpy as np
@@ -8,9 +9,11 @@ from small_network import SmallConfig, blobs, fill, small_config
 
 from mrcnn.config import Config
 from mrcnn.data.coco_names import COCO_NAMES
+from mrcnn.detect.configs import of_file
 from mrcnn.errors import UsageError
 from mrcnn.model import MaskRCNN
 from mrcnn.weights.errors import WeightsWarning
+from mrcnn.weights.writing import update_description
 
 OWN = {"RPN_ANCHOR_SCALES": (6, 12, 24, 48, 96), "MEAN_PIXEL": np.array([50.0, 60.0, 70.0])}
 
@@ -104,3 +107,26 @@ def test_a_config_of_ones_own_that_differs(run):
     with pytest.warns(WeightsWarning, match=r"RPN_ANCHOR_SCALES \[6, 12.*MEAN_PIXEL") as caught:
         model.load_weights(run[0], by_name=True)
     assert len(caught) == 1 and caught[0].filename == __file__
+
+
+def test_confidences_by_class_come_out_of_the_file(run, tmp_path):
+    """What is found is what was found before, without what is less sure than its class must be."""
+    path, again = tmp_path / "own.h5", tmp_path / "again.h5"
+    shutil.copy(run[0], path)
+    picture = blobs(60, 50)
+    wanted = MaskRCNN.from_checkpoint(path, DETECTION_EVERY_CLASS=True).detect([picture])[0]
+    least = [0.0] + [float(np.median(wanted.of_class(i).scores)) for i in (1, 2)]
+    update_description(path, {"class_confidence": {"scores": least}})
+    for every in (True, False):
+        model = MaskRCNN.from_checkpoint(path, DETECTION_EVERY_CLASS=every)
+        found = model.detect([picture])[0]
+        assert len(found) and (found.scores >= np.array(least, np.float32)[found.class_ids]).all()
+        if every:
+            kept = wanted[wanted.scores >= np.array(least, np.float32)[wanted.class_ids]]
+            assert 0 < len(kept) < len(wanted)
+            np.testing.assert_array_equal(found.boxes[: len(kept)], kept.boxes)
+    # Written again, they are still those of these weights; further training drops them.
+    model.save_weights(again)
+    assert least == of_file(again, False, {})[0].DETECTION_CLASS_CONFIDENCE
+    for training, settings in ((False, {"DETECTION_MIN_CONFIDENCE": 0.0}), (True, {})):
+        assert of_file(again, training, settings)[0].DETECTION_CLASS_CONFIDENCE is None
