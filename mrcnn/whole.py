@@ -192,7 +192,10 @@ def check_free(path: str | os.PathLike) -> None:
     Somebody may have corrected it by hand, and such work must not be lost to a second run.
     """
     path = Path(path)
-    taken = sorted(path.glob("*.json"))[:1] if path.is_dir() else [path] if path.exists() else []
+    taken = [path] if path.exists() else []
+    if path.is_dir():
+        patterns = ("*.json", "data.yaml", "labels/*.txt")
+        taken = [file for pattern in patterns for file in sorted(path.glob(pattern))]
     if taken:
         raise FileExistsError(
             errno.EEXIST,

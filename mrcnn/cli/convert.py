@@ -3,6 +3,8 @@
 mrcnn data convert cells/ --to via cells_via.json       # a project file of VIA 2
 mrcnn data convert cells/ --to labelme corrected/       # LabelMe's file for each picture
 mrcnn data convert cells/ --to coco out                 # out/coco.json, or out/train/coco.json ..
+mrcnn data convert cells/ --to yolo out                 # out/data.yaml, out/train/images ..
+mrcnn data convert cells/ --to labelstudio out          # tasks to import; or --to cvat
 mrcnn data convert cells/ --with found/via.json --to coco both      # two sets as one
 
 Annotation files that are there already are kept, unless --force is given.
@@ -33,8 +35,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add(
         "out",
         metavar="OUT",
-        help="a .json file or a folder for coco and via, a folder for labelme; where DATA has "
-        "parts (train, val), a folder that gets one for each",
+        help="a .json file (.xml for cvat) or a folder for it; for labelme and yolo a folder; "
+        "where DATA has parts (train, val), a folder that gets one for each",
     )
     add("--to", required=True, choices=list(WRITERS), help="the format to write")
     add_force_argument(parser)
@@ -49,7 +51,7 @@ def run(args: argparse.Namespace) -> int:
     parts = part_names(args.data, args.format, args.subset)
     out = Path(args.out).expanduser()
     several = not args.subset and parts != [WHOLE]
-    if several and out.suffix == ".json":
+    if several and out.suffix in (".json", ".xml"):
         raise UsageError(
             f"{args.data} has the parts {', '.join(parts)}: name one with --subset, or give a "
             f"folder instead of {out}."
@@ -62,27 +64,36 @@ def run(args: argparse.Namespace) -> int:
     # All parts list the same classes: those that have an instance in any of them.
     used = used_classes(datasets.values(), crowds=True)
     for part, dataset in datasets.items():
-        convert(dataset, args.to, places[part], args.force, used)
+        top = out if several and args.to == "yolo" else None
+        convert(dataset, args.to, places[part], args.force, used, top)
     return 0
 
 
 def convert(
-    dataset: Dataset, to: str, path: Path, force: bool, used: Collection[str] | None
+    dataset: Dataset,
+    to: str,
+    path: Path,
+    force: bool,
+    used: Collection[str] | None,
+    top: Path | None = None,
 ) -> None:
     """Write a prepared dataset and tell what was written and left out.
 
-    used: the names of the classes that the file lists, None for all.
+    used: the names of the classes that the file lists, None for all. top: the folder above the
+    parts of a YOLO set, for which one file tells all.
     """
     names = [info["name"] for info in dataset.class_info]
     ids = [info["id"] for info in dataset.class_info]
     own_ids = to == "coco" and len(set(ids)) == len(ids) and {type(i) for i in ids} == {int}
     used_ids = [i for i, name in enumerate(names) if i and (used is None or name in used)]
     options: dict[str, Any] = {"category_ids": ids} if own_ids else {}
+    if top:
+        options["top"] = top
     progress = Progress(dataset.num_images)
     with plain_warnings(progress):
         try:
             with WRITERS[to](path, names, overwrite=force, used=used_ids, **options) as writer:
-                for item in labelled(dataset, path if to == "labelme" else path.parent):
+                for item in labelled(dataset, writer.folder):
                     writer.add(item)
                     progress.advance()
         finally:

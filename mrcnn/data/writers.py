@@ -23,13 +23,18 @@ from mrcnn.data.formats import marks
 from mrcnn.data.writing import (
     Instance,
     Labelled,
+    Waiting,
     Writer,
+    common_folder,
     file_name_from,
     labelled,
-    place,
     plain,
     separator,
 )
+from mrcnn.data.writing_cvat import CvatWriter
+from mrcnn.data.writing_labelstudio import LabelStudioWriter
+from mrcnn.data.writing_yolo import YoloWriter
+from mrcnn.errors import UsageError
 from mrcnn.geometry.outlines import MIN_IOU, is_hole, mask_iou, outline, simplifications, trace
 from mrcnn.whole import WholeFile
 
@@ -191,7 +196,7 @@ class ViaWriter(Writer):
         self._file = WholeFile(self.path)
         self._folder = os.path.realpath(self.path.parent)
         # Their names depend on where all of them lie, so they wait in a file of their own.
-        self._entries = tempfile.TemporaryFile("w+", encoding="utf-8")  # noqa: SIM115
+        self._entries = Waiting()
         self._pictures: list[str] = []  # absolute, as os.path takes them
 
     def add(self, item: Labelled) -> None:
@@ -208,16 +213,15 @@ class ViaWriter(Writer):
         if item.scores is not None:
             marked[marks.MARK] = marks.checksum(marks.via_regions(regions))
         entry = {"regions": regions, "file_attributes": marked}
-        self._entries.write(f"{json.dumps(entry)}\n")
+        self._entries.add(entry)
         self._pictures.append(os.path.normpath(os.path.join(self._folder, item.file_name)))
 
     def close(self, keep: bool) -> None:
         """Finish the file, or drop it."""
-        with self._entries:
-            self._entries.seek(0)
-            self._file.close(self._text() if keep else None)
+        with self._entries as entries:
+            self._file.close(self._text(entries) if keep else None)
 
-    def _text(self) -> Iterator[str]:
+    def _text(self, entries: Iterator[dict[str, Any]]) -> Iterator[str]:
         base = common_folder(self._pictures)
         core = {"buffer_size": 18, "filepath": {}, "default_filepath": ""}
         project = {"name": self.path.stem}
@@ -246,22 +250,14 @@ class ViaWriter(Writer):
         }
         yield f'{json.dumps(head)[:-1]},\n"_via_img_metadata": {{'
         keys = []
-        for picture, line in zip(self._pictures, self._entries):
+        for picture, held in zip(self._pictures, entries):
             name = Path(os.path.relpath(picture, base) if base else picture).as_posix()
             size = os.path.getsize(picture) if os.path.isfile(picture) else -1
             keys.append(f"{name}{size}")  # VIA's own way to tell files apart
-            entry = {"filename": name, "size": size, **json.loads(line)}
+            entry = {"filename": name, "size": size, **held}
             yield f"{separator(len(keys))}{json.dumps(keys[-1])}: {json.dumps(entry)}"
         tail = {"_via_data_format_version": "2.0.10", "_via_image_id_list": keys}
         yield f"\n}},\n{json.dumps(tail)[1:]}\n"
-
-
-def common_folder(pictures: Sequence[str]) -> str | None:
-    """The folder that all lie in or below; None for none, or on several drives."""
-    try:
-        return os.path.commonpath([os.path.dirname(picture) for picture in pictures])
-    except ValueError:
-        return None
 
 
 class LabelmeWriter(Writer):
@@ -272,6 +268,7 @@ class LabelmeWriter(Writer):
     A prediction's score stands in the shape's description, which LabelMe shows and keeps.
     """
 
+    suffix = ""
     without_crowds = "LabelMe"
 
     def __init__(
@@ -327,4 +324,22 @@ WRITERS: dict[str, type[Writer]] = {
     "coco": CocoWriter,
     "via": ViaWriter,
     "labelme": LabelmeWriter,
+    "yolo": YoloWriter,
+    "cvat": CvatWriter,
+    "labelstudio": LabelStudioWriter,
 }
+
+
+def place(out: Path, to: str) -> Path:
+    """Where annotations go: `out` as a folder for labelme and yolo, else a file, in it or itself.
+
+    Raises UsageError if it is a file of another kind, or where it must be a folder.
+    """
+    suffix = WRITERS[to].suffix
+    others = {writer.suffix for writer in WRITERS.values()} - {"", suffix}
+    if not suffix and (out.suffix in others or out.is_file()):
+        tool = WRITERS[to].without_crowds
+        raise UsageError(f"{tool} has a file for each picture: give a folder, not the file {out}.")
+    if out.suffix in others:
+        raise UsageError(f"The format {to} is a {suffix} file: give one, or a folder, not {out}.")
+    return out if out.suffix == suffix else out / f"{to}{suffix}"

@@ -5,13 +5,15 @@ with ViaWriter("found/via.json", ["BG", "cell"]) as writer:
 """
 
 import contextlib
+import json
 import os
+import tempfile
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import NamedTuple, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 
@@ -19,6 +21,8 @@ from mrcnn.data.dataset import Dataset
 from mrcnn.data.formats.notes import Notes
 from mrcnn.errors import UsageError
 from mrcnn.geometry.boxes import extract_bboxes
+from mrcnn.geometry.outlines import MIN_IOU, mask_iou, outline, trace
+from mrcnn.geometry.regions import polygon_mask
 from mrcnn.whole import check_free
 
 
@@ -57,18 +61,6 @@ def file_name_from(folder: str | os.PathLike, picture: str | os.PathLike) -> str
     return Path(picture).as_posix()
 
 
-def place(out: Path, to: str) -> Path:
-    """Where annotations go: `out` as a folder for labelme, else a file, in `out` or itself.
-
-    Raises UsageError if it is a file where it must be a folder.
-    """
-    if to != "labelme":
-        return out if out.suffix == ".json" else out / f"{to}.json"
-    if out.suffix == ".json" or out.is_file():
-        raise UsageError(f"LabelMe has a file for each picture: give a folder, not the file {out}.")
-    return out
-
-
 def labelled(dataset: Dataset, folder: Path) -> Iterator[Labelled]:
     """A prepared data set's pictures, as writers of annotations in that folder take them.
 
@@ -95,6 +87,7 @@ class Writer(ABC):
     be written.
     """
 
+    suffix = ".json"  # of the file; "" for a folder of files
     without_crowds = ""  # the name of a format that has no place for them
 
     def __init__(
@@ -112,6 +105,11 @@ class Writer(ABC):
         self._notes = Notes()
         if not overwrite:
             check_free(self.path)
+
+    @property
+    def folder(self) -> Path:
+        """From where `Labelled.file_name` leads to the picture."""
+        return self.path.parent if self.suffix else self.path
 
     @property
     def notes(self) -> list[str]:
@@ -170,3 +168,56 @@ def separator(number: int) -> str:
 def plain(numbers: np.ndarray) -> list[float]:
     """As Python's numbers, whole ones without a point: half the size of the file."""
     return [int(number) if number.is_integer() else number for number in numbers.tolist()]
+
+
+class Waiting:
+    """Entries that can be written only when all pictures are known, in a file of their own."""
+
+    def __init__(self) -> None:
+        self._lines = tempfile.TemporaryFile("w+", encoding="utf-8")  # noqa: SIM115
+
+    def add(self, entry: Any) -> None:
+        """Keep an entry of JSON's plain values."""
+        self._lines.write(f"{json.dumps(entry)}\n")
+
+    def __enter__(self) -> Iterator[Any]:
+        self._lines.seek(0)
+        return map(json.loads, self._lines)
+
+    def __exit__(self, *_: object) -> None:
+        self._lines.close()
+
+
+def common_folder(pictures: Sequence[str]) -> str | None:
+    """The folder that all lie in or below; None for none, or on several drives."""
+    try:
+        return os.path.commonpath([os.path.dirname(picture) for picture in pictures])
+    except ValueError:
+        return None
+
+
+# -- Outlines on the pixels' edges --------------------------------------------------------------
+
+
+def has_one_outline(instance: Instance) -> bool:
+    """Whether an instance is in one piece and has no hole."""
+    y1, x1, y2, x2 = instance.box
+    return len(trace(instance.mask[y1:y2, x1:x2])) == 1
+
+
+def polygon_on_edges(
+    instance: Instance, read_back: Callable[[np.ndarray], np.ndarray]
+) -> np.ndarray:
+    """An instance as one polygon, [num_points, (y, x)]: 0, 0 is the corner of the first pixel.
+
+    read_back: the points that a reader has of those that are written, after rounding. By these
+    the IoU is at least 0.98.
+    """
+    y1, x1, y2, x2 = instance.box
+    crop = instance.mask[y1:y2, x1:x2]
+    for min_iou in (MIN_IOU, 1.0):
+        points = outline(instance.mask, min_iou, instance.box, edges=True) + 0.5
+        drawn = polygon_mask(read_back(points) - 0.5 - (y1, x1), crop.shape)
+        if mask_iou(drawn, crop) >= MIN_IOU:
+            break
+    return points

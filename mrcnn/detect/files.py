@@ -63,8 +63,8 @@ class Job:
 
 
 def labels_path(out: Path, labels: str) -> Path:
-    """The annotation file, or LabelMe's folder, in the folder of the results."""
-    return place(out / labels if labels == "labelme" else out, labels)
+    """The annotation file, or the folder of several, in the folder of the results."""
+    return place(out if WRITERS[labels].suffix else out / labels, labels)
 
 
 def run(job: Job, detect: Detector, progress: Progress) -> int:
@@ -252,8 +252,7 @@ class _Run:
         self.writer.add(entry, records)
 
     def _label(self, source: Source, picture: np.ndarray, result: Mapping[str, np.ndarray]) -> None:
-        folder = self.labels.path if self.job.labels == "labelme" else self.job.out
-        name = file_name_from(folder, source.path)
+        name = file_name_from(self.labels.folder, source.path)
         ids, scores = result["class_ids"], result["scores"]
         self.labels.add(Labelled(name, *picture.shape[:2], result["masks"], ids, scores))
 

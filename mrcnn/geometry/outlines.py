@@ -164,7 +164,10 @@ def _distances(points: np.ndarray, point: np.ndarray) -> np.ndarray:
 
 
 def outline(
-    mask: np.ndarray, min_iou: float = MIN_IOU, box: Sequence[int] | None = None
+    mask: np.ndarray,
+    min_iou: float = MIN_IOU,
+    box: Sequence[int] | None = None,
+    edges: bool = False,
 ) -> np.ndarray:
     """An instance as one polygon of few points.
 
@@ -172,6 +175,7 @@ def outline(
     want them; on a side of a single pixel between -0.5 and 0.5.
     mask: bool [height, width]. min_iou: what the IoU of the filled polygon with the mask must
         reach; 1 gives exactly the same pixels. box: its (y1, x1, y2, x2) in pixels, if known.
+    edges: points may lie on the outer edges of the outermost pixels, at -0.5 and the size - 0.5.
     Returns [num_points, (y, x)], multiples of 0.5; no points for an empty mask.
     """
     y1, x1, y2, x2 = extract_bboxes(mask[..., np.newaxis])[0] if box is None else box
@@ -179,6 +183,8 @@ def outline(
     # A line through the centres of the outermost pixels still covers them.
     last = np.array(mask.shape) - 1
     low, high = np.where(last > 0, 0, -0.5) - origin, np.where(last > 0, last, 0.5) - origin
+    if edges:
+        low, high = -0.5 - origin, last + 0.5 - origin
     loops = [_without_idle_points(np.clip(loop, low, high)) for loop in _all_points(crop)]
     if not loops:
         return np.zeros((0, 2))

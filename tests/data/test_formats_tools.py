@@ -462,14 +462,12 @@ def test_which_annotation_of_a_task_counts(tmp_path):
     dataset = one_labelstudio(tmp_path, **guess)
     assert masks_of(dataset)[1] == ["cat"] and dataset.image_info[0]["predicted"]
     assert "predictions that nobody has changed" in told(dataset)
-    # Beside pictures that somebody has labelled, predictions are no labels.
     judged = labelstudio_task("a.png", dog)
     empty = {**judged, "annotations": [{"result": []}]}
     unseen = {**judged, "annotations": []}
     write_json(tmp_path / "export.json", [judged, {**judged, **guess}, empty, unseen])
     dataset = open_set(tmp_path)
-    assert [masks_of(dataset, i)[1] for i in dataset.image_ids] == [["dog"], []]
-    assert "they have predictions alone: 1" in told(dataset)
+    assert [masks_of(dataset, i)[1] for i in dataset.image_ids] == [["dog"], ["cat"], []]
     assert "nobody has labelled them: 1" in told(dataset)
 
 

@@ -2,7 +2,9 @@
 
 import json
 import os
+import re
 import shutil
+import xml.etree.ElementTree as ElementTree
 from dataclasses import replace
 from pathlib import Path
 from urllib.parse import urljoin, urlsplit
@@ -16,6 +18,7 @@ from pycocotools.coco import COCO
 
 from mrcnn.data import formats
 from mrcnn.data.formats import marks
+from mrcnn.data.formats.plain_yaml import read_yaml
 from mrcnn.data.writers import (
     WRITERS,
     CocoWriter,
@@ -63,13 +66,13 @@ def items(tmp_path) -> list[Labelled]:
 
 
 def _write(format: str, folder: Path, items: list[Labelled]) -> Path:
-    if format == "labelme":
+    path = folder / f"made{WRITERS[format].suffix}"
+    if path.suffix == "":
         # A folder deeper, so the way to the pictures is another one.
-        up = [replace(item, file_name=f"../{item.file_name}") for item in items]
-        write_labelme(folder / "labels", up, NAMES)
-        return folder / "labels"
-    path = folder / f"{format}.json"
-    {"coco": write_coco, "via": write_via}[format](path, items, NAMES)
+        items = [replace(item, file_name=f"../{item.file_name}") for item in items]
+    with WRITERS[format](path, NAMES) as writer:
+        for item in items:
+            writer.add(item)
     return path
 
 
@@ -281,6 +284,106 @@ def test_an_error_leaves_the_old_file_and_no_litter(kind, items, tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == before
 
 
+# -- YOLO, CVAT and Label Studio ----------------------------------------------------------------
+
+
+def made(format, tmp_path, items, **options):
+    path = tmp_path / "out" / f"made{WRITERS[format].suffix}"
+    place = path if path.suffix else path.parent
+    with WRITERS[format](place, NAMES, **options) as writer:
+        for item in items:
+            writer.add(_at(item, f"../{item.file_name}"))
+    return place, writer.notes
+
+
+def test_yolo_has_links_to_the_pictures_and_a_yaml(items, tmp_path):
+    only = [replace(item, class_ids=np.full_like(item.class_ids, 2)) for item in items]
+    folder, notes = made("yolo", tmp_path, only, used=[2])
+    assert (folder / "images" / "a.png").is_symlink()
+    assert (folder / "images" / "a.png").samefile(tmp_path / "photos" / "a.png")
+    assert (folder / "labels" / "none.txt").read_text() == ""
+    assert read_yaml(folder / "data.yaml") == {
+        **{"train": "images", "val": "images", "nc": "1"},
+        "names": {"0": "large cell, round"},
+    }
+    said = " ".join(notes)
+    assert "Scores, which YOLO's labels have no place for, left out: 2" in said
+    assert "Instances of several pieces or with holes, each strung together" in said
+
+
+def test_yolo_keeps_pictures_apart_and_leaves_those_that_lie_there(tmp_path):
+    mask = np.ones((9, 8, 1), bool)
+    for folder in ("x", "y", "out/images"):
+        (tmp_path / folder).mkdir(parents=True)
+        Image.new("RGB", (8, 9)).save(tmp_path / folder / "a.png")
+    own = (tmp_path / "out" / "images" / "a.png").read_bytes()
+    with WRITERS["yolo"](tmp_path / "out", NAMES, overwrite=True) as writer:
+        for name in ("images/a.png", "../x/a.png", "../y/a.png"):
+            writer.add(Labelled(name, 9, 8, mask, np.array([1])))
+    images = tmp_path / "out" / "images"
+    assert (images / "a.png").read_bytes() == own and not (images / "a.png").is_symlink()
+    assert [(images / n).resolve().parent.name for n in ("a_2.png", "a_3.png")] == ["x", "y"]
+    dataset = formats.open(tmp_path / "out")
+    assert all(dataset.load_mask(i)[0].all() for i in dataset.image_ids)
+
+
+def test_cvats_file_is_as_cvat_exports_it(items, tmp_path):
+    path, notes = made("cvat", tmp_path, items)
+    root = ElementTree.parse(path).getroot()
+    assert root.tag == "annotations" and root.findtext("version") == "1.1"
+    assert [e.text for e in root.iterfind("meta/job/labels/label/name")] == NAMES[1:]
+    images = root.findall("image")
+    assert [image.get("name") for image in images] == ["a.png", "b.png", "none.png"]
+    assert images[0].get("width") == "80" and images[0].get("predicted")
+    ring, two = images[0][0], images[0][1]
+    assert (ring.tag, two.tag, images[0][2].tag) == ("mask", "mask", "polygon")
+    height, width = int(ring.get("height")), int(ring.get("width"))
+    runs = [int(run) for run in ring.get("rle").split(", ")]
+    inside = np.repeat(np.arange(len(runs)) % 2, runs).reshape(height, width)
+    top, left = int(ring.get("top")), int(ring.get("left"))
+    expected = items[0].masks[top : top + height, left : left + width, 0]
+    np.testing.assert_array_equal(inside, expected)
+    assert float(two.findtext("attribute")) == pytest.approx(items[0].scores[1], abs=1e-6)
+    assert "Instances of several pieces or with holes, written as masks: 4" in " ".join(notes)
+    assert formats.open(path).image_info[0]["predicted"]
+
+
+def test_label_studio_has_predictions_an_interface_and_the_way_to_the_pictures(items, tmp_path):
+    path, notes = made("labelstudio", tmp_path, [items[0], replace(items[1], scores=None)])
+    first, second = json.loads(path.read_text())
+    base = tmp_path.name
+    assert first["data"] == {"image": f"/data/local-files/?d={base}/photos/a.png"}
+    (prediction,) = first["predictions"]
+    kinds = [result["type"] for result in prediction["result"]]
+    assert kinds[:3] == ["brushlabels", "brushlabels", "polygonlabels"]
+    assert prediction["score"] == min(result["score"] for result in prediction["result"])
+    assert "predictions" not in second and len(second["annotations"]) == 1
+    points = np.array(prediction["result"][2]["value"]["points"])
+    assert points.min() >= 0 and points.max() <= 100
+    interface = ElementTree.parse(path.with_name("made_interface.xml")).getroot()
+    named = {e.get("name"): [label.get("value") for label in e] for e in interface[1:]}
+    assert named == {"polygon": NAMES[1:], "brush": NAMES[1:]}
+    assert f"LABEL_STUDIO_LOCAL_FILES_DOCUMENT_ROOT={tmp_path.parent}" in " ".join(notes)
+    # Another computer has the export and the pictures alone.
+    elsewhere = tmp_path / "elsewhere"
+    shutil.copytree(tmp_path / "photos", elsewhere)
+    shutil.copy(path, elsewhere)
+    dataset = formats.open(elsewhere)
+    assert Path(dataset.image_info[0]["path"]).parent == elsewhere
+    assert [bool(info.get("predicted")) for info in dataset.image_info] == [True, False]
+
+
+@pytest.mark.parametrize("format", ["yolo", "cvat", "labelstudio"])
+def test_crowds_are_left_out_and_work_by_hand_is_kept(format, items, tmp_path):
+    crowded = _item("photos/a.png", 60, 80, 3, crowd=True)
+    place, notes = made(format, tmp_path, [crowded])
+    assert any(re.match("Crowds, which .* has no word for, left out: 1", note) for note in notes)
+    with pytest.raises(FileExistsError, match="made by hand"):
+        made(format, tmp_path, [crowded])
+    made(format, tmp_path, [crowded], overwrite=True)
+    assert len(formats.open(place).image_ids) == 1
+
+
 def test_labels_that_do_not_fit_are_refused(items, tmp_path):
     item = items[0]
     with LabelmeWriter(tmp_path / "labels", NAMES[:2]) as writer:
@@ -306,7 +409,8 @@ def nuclei() -> list[Labelled]:
 @pytest.mark.skipif("MRCNN_DATA" not in os.environ, reason="MRCNN_DATA names no folder of data")
 @pytest.mark.parametrize("format", WRITERS)
 def test_round_trip_of_real_nuclei(format, nuclei, tmp_path):
-    place = tmp_path if format == "labelme" else tmp_path / f"{format}.json"
+    suffix = WRITERS[format].suffix
+    place = tmp_path / f"{format}{suffix}" if suffix else tmp_path
     with WRITERS[format](place, ["BG", "nucleus"]) as writer:
         for item in nuclei:
             writer.add(replace(item, file_name=file_name_from(tmp_path, item.file_name)))

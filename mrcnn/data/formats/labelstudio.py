@@ -76,10 +76,9 @@ def _tasks(file: Path, notes: Notes) -> list[_Task]:
         raise FormatError(
             f"{file} holds no tasks: in Label Studio, export the project as JSON or JSON-MIN."
         )
-    judged = any(_annotations(row, ("annotations", "completions")) for row in rows)
     tasks = []
     for number, row in enumerate(rows):
-        task = _task(row, f"{file.name}, task {row.get('id', number)}", judged, notes)
+        task = _task(row, f"{file.name}, task {row.get('id', number)}", notes)
         if task is not None:
             tasks.append(task)
     if not tasks:
@@ -87,8 +86,8 @@ def _tasks(file: Path, notes: Notes) -> list[_Task]:
     return tasks
 
 
-def _task(row: dict, shown: str, judged: bool, notes: Notes) -> _Task | None:
-    """A task with its picture and regions, or None. judged: people have labelled other tasks."""
+def _task(row: dict, shown: str, notes: Notes) -> _Task | None:
+    """A task with its picture and regions, or None."""
     data = row.get("data")
     whole = isinstance(data, dict)
     names, others = picture_names(data if whole else row, row.get("meta"))
@@ -103,9 +102,8 @@ def _task(row: dict, shown: str, judged: bool, notes: Notes) -> _Task | None:
         return task
     done = _annotations(row, ("annotations", "completions"))
     guesses = _annotations(row, ("predictions",))
-    if not done and (judged or not guesses):
-        what = "they have predictions alone" if guesses else "nobody has labelled them"
-        notes.count(f"Tasks left out: {what}", shown)
+    if not done and not guesses:
+        notes.count("Tasks left out: nobody has labelled them", shown)
         return None
     if len(done) > 1:
         notes.count("Pictures labelled several times, of which the last one counts", shown)
