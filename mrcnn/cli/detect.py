@@ -104,7 +104,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--labels",
         choices=list(WRITERS),
         help="also write what is found for a labelling tool, to be corrected by hand and trained "
-        "on: DIR/via.json, DIR/coco.json, or a file for each picture in DIR/labelme",
+        "on: DIR/via.json, DIR/coco.json, .., DIR/cvat.xml, or a file for each picture in "
+        "DIR/labelme or DIR/yolo",
     )
     add_force_argument(parser)
 
