@@ -8,9 +8,11 @@ import glob
 import io
 import os
 import re
+import sys
 import warnings
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image, ImageOps
@@ -28,6 +30,12 @@ VIDEO_SUFFIXES = (
     *(".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".wmv", ".flv", ".ts"),
     *(".mts", ".3gp", ".ogv"),
 )
+
+# The order of bytes in Pillow's raw modes: big, little, and that of this computer.
+_OTHER_ORDER = {"B": "L", "L": "B", "N": "B" if sys.byteorder == "little" else "L"}
+DEEP = "Pictures of more than 8 bits, their brightness scaled to 0..255"
+_DARKEST, _BRIGHTEST = 0.1, 99.9  # percentiles of a picture's values that become 0 and 255
+_MOST_VALUES = 1 << 22  # that percentiles are taken of
 
 _AT_ONCE = 1 << 22  # pixels that are converted at a time
 _AS_THEY_ARE = ("L", "RGB", "F", "I")  # Pillow's modes: grey, colour, floats, whole numbers
@@ -145,12 +153,14 @@ def _natural(path: Path) -> list:
 # -- Reading --------------------------------------------------------------------------------
 
 
-def read_picture(path: str | os.PathLike) -> np.ndarray:
+def read_picture(path: str | os.PathLike, deep: bool = False) -> np.ndarray:
     """Read a picture file as an array, upright.
 
-    Returns [height, width, 3] RGB or [height, width] grey, of the file's own type: uint8, uint16,
-    int32 or float32. The orientation that a camera wrote into the file (EXIF) is applied; palette,
-    CMYK and the like become RGB, black and white becomes grey, an alpha channel is dropped.
+    deep: keep the file's own type: uint8, uint16, int32 or float32. Without it, `eight_bits` brings
+        what has more than 8 bits to 0..255, with a warning.
+    Returns [height, width, 3] RGB or [height, width] grey. The orientation that a camera wrote into
+    the file (EXIF) is applied; palette, CMYK and the like become RGB, black and white becomes grey,
+    an alpha channel is dropped.
     Of a file of several pictures the first is read, with a warning.
     Raises PictureError: no such file, no picture, damaged, too large, or a kind that Pillow would
     read only by losing bits.
@@ -161,7 +171,7 @@ def read_picture(path: str | os.PathLike) -> np.ndarray:
         if what:
             there = "there is no such file" if what == "nothing" else f"it is {what}, not a file"
             raise PictureError(f"{shown}: {there}.")
-        return _decoded(path, shown, path.suffix)
+        return _decoded(path, shown, path.suffix, deep=deep)
     except PermissionError:
         raise PictureError(f"{shown}: no permission to read it.") from None
 
@@ -189,6 +199,7 @@ def _decoded(
     suffix: str,
     kinds: list[str] | None = None,
     most: int | None = None,
+    deep: bool = False,
 ) -> np.ndarray:
     try:
         with warnings.catch_warnings():
@@ -203,7 +214,8 @@ def _decoded(
                         f"{shown} has {width} x {height} pixels, and {most:,} is the most that is "
                         "taken: scale it down, or cut it into pieces."
                     )
-                return _to_array(shown, picture)
+                array = _to_array(shown, picture, lambda: Image.open(file, formats=kinds))
+                return array if deep else _told(shown, array)
     except PictureError:
         raise
     except PermissionError:
@@ -228,12 +240,15 @@ def _head(file: Path | io.BytesIO) -> bytes:
         return opened.read(200)
 
 
-def _to_array(shown: str, picture: Image.Image) -> np.ndarray:
+def _to_array(shown: str, picture: Image.Image, again: Callable[[], Image.Image]) -> np.ndarray:
+    """again: opens the same file once more."""
     frames = getattr(picture, "n_frames", 1)
     if frames > 1:
         warnings.warn(f"{shown} holds {frames} pictures: only the first is read.", stacklevel=3)
     # Pillow silently keeps the upper byte of 16-bit colour.
     if picture.mode in ("RGB", "RGBA", "LA") and _bits(picture) > 8:
+        if picture.mode != "LA" and _bits(picture) == 16:
+            return _both_bytes(picture, again)
         raise PictureError(
             f"{shown} has {_bits(picture)} bits for each colour: convert it to 8 bits first, with "
             "the range of brightness that you need."
@@ -261,10 +276,82 @@ def _pixels(picture: Image.Image, mode: str) -> np.ndarray:
     return array.astype(np.uint16) if mode.startswith("I;16") else array
 
 
+def _both_bytes(picture: Image.Image, again: Callable[[], Image.Image]) -> np.ndarray:
+    """16-bit colour, uint16 [height, width, 3].
+
+    Pillow hands out the upper byte of each value; and the lower one, if it takes the bytes to stand
+    in the other order.
+    """
+    upper = _halves(picture)
+    with again() as twin:
+        # Pillow 11 has named tuples here, which it reads by name.
+        twin.tile = [
+            tile._replace(args=_in_other_order(tile[3]))
+            if hasattr(tile, "_replace")
+            else (*tile[:3], _in_other_order(tile[3]))
+            for tile in twin.tile
+        ]
+        return upper.astype(np.uint16) << 8 | _halves(twin)
+
+
+def _halves(picture: Image.Image) -> np.ndarray:
+    ImageOps.exif_transpose(picture, in_place=True)
+    return np.asarray(picture)[..., :3]
+
+
+def _in_other_order(args: Any) -> Any:
+    if isinstance(args, str):
+        return re.sub(";16([BLN])", lambda found: f";16{_OTHER_ORDER[found[1]]}", args)
+    return (_in_other_order(args[0]), *args[1:])
+
+
 def _bits(picture: Image.Image) -> int:
     raw_modes = re.findall(r";(16|32|64)", str([tile[3] for tile in picture.tile]))
     return max(map(int, raw_modes), default=8)
 
+
+# -- More than 8 bits -----------------------------------------------------------------------
+
+
+def eight_bits(array: np.ndarray) -> np.ndarray:
+    """A picture's values as 0..255, uint8; the array itself where they are so already.
+
+    Whole numbers beyond 0..255, as microscopes and cameras write them, and such floats: the range
+    from the 0.1st to the 99.9th percentile of the whole picture, all channels alike. Floats of
+    0..1: times 255. What is not finite becomes 0.
+    """
+    if array.dtype == np.uint8 or not array.size:
+        return array
+    if array.dtype.kind == "f":
+        finite = np.isfinite(array)
+        if not finite.all():
+            array = np.where(finite, array, array[finite].min() if finite.any() else 0)
+    least, most = array.min(), array.max()
+    if array.dtype.kind == "f" and least >= 0 and 0 < most <= 1:
+        return np.rint(array * 255).astype(np.uint8)
+    if least >= 0 and most <= 255:
+        return array
+    step = -(-array.size // _MOST_VALUES)
+    low, high = np.percentile(array.reshape(-1)[::step], [_DARKEST, _BRIGHTEST])
+    if low >= high:
+        low, high = float(least), float(most)
+    scaled = (array.astype(np.float32) - np.float32(low)) * np.float32(255 / max(high - low, 1e-30))
+    return np.rint(np.clip(scaled, 0, 255)).astype(np.uint8)
+
+
+def _told(shown: str, array: np.ndarray) -> np.ndarray:
+    scaled = eight_bits(array)
+    if scaled is not array and DEEP not in _warned:
+        _warned.add(DEEP)
+        warnings.warn(
+            f"{DEEP}, {shown} the first (percentiles {_DARKEST} and {_BRIGHTEST} of each; said "
+            "once).",
+            stacklevel=4,  # the line that called read_picture
+        )
+    return scaled
+
+
+_warned: set[str] = set()
 
 # What begins like this is none, and what helps.
 _OTHERS = (

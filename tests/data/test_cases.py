@@ -5,6 +5,8 @@ Their pictures are 48 high and 64 wide, with an object at A (192 pixels), B (384
 
 import csv
 import json
+import struct
+import zlib
 
 import numpy as np
 import pytest
@@ -12,6 +14,7 @@ from labelled_sets import picture, write_json
 from PIL import Image
 
 from mrcnn.data import open as open_set
+from mrcnn.data.check import check_dataset
 from mrcnn.data.formats import FormatError
 from mrcnn.data.formats.labelled import LabelledDataset
 
@@ -129,7 +132,8 @@ def test_coco_boxes_without_outline_are_filled_and_told(tmp_path):
     assert found(dataset) == [("cell", 192)] + [("cell", 384)] * 3
     turned = dataset.load_mask(1)[0][..., 1]
     assert turned[20:44, 36:52].all() and turned.sum() == 24 * 16
-    assert "masks are their boxes, filled" in told(dataset) and ": 3, the first in" in told(dataset)
+    assert "whose masks are the boxes, filled" in told(dataset)
+    assert ": 3, the first in" in told(dataset)
 
 
 # -- Background, doubles, numbers --------------------------------------------------------------
@@ -390,3 +394,129 @@ def test_labels_that_fit_only_the_stored_pixels_lie_on_them(tmp_path):
     del rows["a.jpg"]["regions"][1]
     write_json(tmp_path / "via.json", rows)
     assert open_set(tmp_path).load_image(0).shape == (WIDTH, HEIGHT, 3)
+
+
+# -- Pictures of 16 bits --------------------------------------------------------------------------
+
+
+def png_of_16_bits(path, array: np.ndarray) -> None:
+    """A PNG of 16-bit colour, which Pillow doesn't write. array: uint16 [height, width, 3 or 4]."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        body = kind + data
+        return struct.pack(">I", len(data)) + body + struct.pack(">I", zlib.crc32(body))
+
+    height, width, channels = array.shape
+    head = struct.pack(">IIBBBBB", width, height, 16, {3: 2, 4: 6}[channels], 0, 0, 0)
+    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in array)
+    data = chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + data)
+
+
+def of_12_bits() -> np.ndarray:
+    """A picture of 90..3900, as microscopes write it, brighter at A and B."""
+    values = np.full((HEIGHT, WIDTH), 90, np.uint16)
+    values[A], values[B] = 3900, 2000
+    return values
+
+
+@pytest.mark.parametrize("kind", ["grey", "rgb", "rgba"])
+def test_pictures_and_labels_of_16_bits(kind, tmp_path):
+    values = of_12_bits()
+    labels = np.zeros((HEIGHT, WIDTH), np.uint16)
+    labels[A], labels[B] = 1, 300
+    (tmp_path / "masks").mkdir()
+    Image.fromarray(labels).save(tmp_path / "masks" / "a.tif")
+    if kind == "grey":
+        (tmp_path / "images").mkdir()
+        Image.fromarray(values).save(tmp_path / "images" / "a.tif")
+    else:
+        colours = np.stack([values] * len(kind), axis=-1)
+        png_of_16_bits(tmp_path / "images" / "a.png", colours)
+    dataset = open_set(tmp_path)
+    image = dataset.load_image(0)
+    dataset.load_image(0)
+    assert image.dtype == np.uint8 and image.shape == (HEIGHT, WIDTH, 3)
+    assert image[0, 0, 0] == 0 and image[10, 10, 0] == 255
+    middle = round(255 * (2000 - 90) / (3900 - 90))
+    assert abs(int(image[30, 40, 0]) - middle) <= 1  # no step of a byte is lost
+    assert found(dataset) == [("object", 192), ("object", 384)]
+    assert "more than 8 bits, their brightness scaled to 0..255: 1, the first in" in told(dataset)
+
+
+# -- XML with polygons ---------------------------------------------------------------------------
+
+
+def test_polygons_in_xml(tmp_path):
+    a, b = edges(A), edges(B)
+    polygons = {
+        # Beside a box: RectLabel, supervision.
+        "a": f"<bndbox><xmin>9</xmin><ymin>9</ymin><xmax>24</xmax><ymax>20</ymax></bndbox><polygon>"
+        f"<x1>{a[0]}</x1><y1>{a[1]}</y1><x2>{a[2]}</x2><y2>{a[1]}</y2><x3>{a[0]}</x3>"
+        f"<y3>{a[3]}</y3></polygon>",
+        # LabelMe of MIT.
+        "b": f"<deleted>0</deleted><polygon><username>x</username><pt><x>{b[0]}</x><y>{b[1]}</y>"
+        f"</pt><pt><x>{b[2]}</x><y>{b[1]}</y></pt><pt><x>{b[0]}</x><y>{b[3]}</y></pt></polygon>",
+        "c": "<deleted>1</deleted><polygon/>",
+        "d": "<bndbox><xmin>9</xmin><ymin>9</ymin><xmax>24</xmax><ymax>20</ymax></bndbox>",
+    }
+    size = f"<imagesize><nrows>{HEIGHT}</nrows><ncols>{WIDTH}</ncols></imagesize>"
+    for name, drawn in polygons.items():
+        draw(tmp_path / "Images" / "roofs" / f"{name}.png")
+        file = tmp_path / "Annotations" / "roofs" / f"{name}.xml"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        thing = f"<object><name>roof</name>{drawn}</object>"
+        file.write_text(f"<annotation><filename>{name}.png</filename>{thing}{size}</annotation>")
+    dataset = open_set(tmp_path)
+    assert dataset.class_names == ["BG", "roof"]
+    (_, first), (_, second), (_, box) = found(dataset)
+    assert first == pytest.approx(96, rel=0.2) and second == pytest.approx(192, rel=0.2)
+    assert box == 192
+    assert "Boxes without outlines, whose masks are the boxes, filled" in told(dataset)
+    assert ": 1, the first in d.png" in told(dataset) and "marked as deleted: 1" in told(dataset)
+
+
+# -- Which file is meant -------------------------------------------------------------------------
+
+
+def test_two_annotation_files_are_asked_about(tmp_path):
+    for part in ("train", "val"):
+        draw(tmp_path / part / "images" / "a.png")
+        for name in ("annotation.json", "annotation-small.json"):
+            write_json(tmp_path / part / name, coco([{"segmentation": [flat(A)]}]))
+    with pytest.raises(FormatError, match="train holds 2 annotation files, annotation-s"):
+        open_set(tmp_path, subset="train")
+    assert found(open_set(tmp_path / "train" / "annotation.json")) == [("cell", 192)]
+
+
+def test_a_folder_above_the_set_is_told(tmp_path):
+    for part in ("train", "val"):
+        draw(tmp_path / "set" / part / "a.png")
+        content = coco([{"segmentation": [flat(A)]}])
+        write_json(tmp_path / "set" / "annotations" / f"instances_{part}.json", content)
+    with pytest.raises(FormatError, match="set is a set by itself, of the parts train, val"):
+        open_set(tmp_path)
+
+
+def test_annotations_of_two_tools_are_asked_about(tmp_path):
+    draw(tmp_path / "a.png")
+    write_json(tmp_path / "coco.json", coco([{"segmentation": [flat(A)]}]))
+    write_json(tmp_path / "a.json", labelme([{"label": "nut", "points": square(B)}]))
+    with pytest.raises(FormatError, match=r"several tools, labelme \(a.json\), coco \(coco.json\)"):
+        open_set(tmp_path)
+    assert found(open_set(tmp_path, "coco")) == [("cell", 192)]
+
+
+def test_validation_without_annotations_is_refused(tmp_path):
+    """Before a network is built."""
+    rows = [{"segmentation": [flat(A)], "image_id": i} for i in (1, 2)]
+    for part, annotations in (("train", rows), ("val", [])):
+        pictures = [f"{part}{i}.png" for i in range(2)]
+        for name in pictures:
+            draw(tmp_path / part / name)
+        content = coco(annotations, pictures=pictures)
+        write_json(tmp_path / "annotations" / f"instances_{part}.json", content)
+    report = check_dataset(open_set(tmp_path, subset="val"))
+    (mistake,) = report.mistakes
+    assert "No picture has an instance: label some in" in mistake and "load_mask" not in mistake

@@ -659,7 +659,7 @@ def test_voc_lists_of_parts(tmp_path):
     assert subsets(tmp_path) == ["train", "val"]
     val = open_set(tmp_path, subset="val")
     assert [info["id"] for info in val.image_info] == ["b.png"] and masks_of(val)[1] == [2]
-    assert "each mask is its box, filled" in val.notes[0]
+    assert "whose masks are the boxes, filled" in val.notes[0]
 
 
 @pytest.mark.parametrize(
@@ -683,7 +683,7 @@ def test_bad_boxes_are_dropped_with_a_note(tmp_path):
     file.write_text(text.replace("<xmax>51</xmax>", "<xmax>nan</xmax>"))
     dataset = open_set(tmp_path)
     assert masks_of(dataset, 1)[1] == []
-    assert "Boxes dropped: they have coordinates that are not finite" in dataset.notes[-1]
+    assert "Objects dropped: they have coordinates that are not finite" in dataset.notes[-1]
 
 
 def test_a_mask_folder_that_is_incomplete(tmp_path):

@@ -2,9 +2,7 @@
 
 import io
 import os
-import struct
 import warnings
-import zlib
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +13,7 @@ from mrcnn.data.pictures import (
     NoPicture,
     PictureError,
     decode_picture,
+    eight_bits,
     find_pictures,
     read_picture,
     write_jpeg,
@@ -164,9 +163,9 @@ def test_a_large_picture_is_handed_out_in_strips(tmp_path, mode, monkeypatch):
     else:
         picture = Image.fromarray(noise).convert(mode)
     picture.save(tmp_path / "x.tif")
-    expected = read_picture(tmp_path / "x.tif")
+    expected = read_picture(tmp_path / "x.tif", deep=True)
     monkeypatch.setattr("mrcnn.data.pictures._AT_ONCE", 4 * 17)  # four rows; 23 is no multiple
-    strips = read_picture(tmp_path / "x.tif")
+    strips = read_picture(tmp_path / "x.tif", deep=True)
     assert strips.dtype == expected.dtype and strips.flags.c_contiguous
     np.testing.assert_array_equal(strips, expected)
 
@@ -175,25 +174,42 @@ def test_a_large_picture_is_handed_out_in_strips(tmp_path, mode, monkeypatch):
 def test_deep_grey_keeps_its_type(tmp_path, dtype, suffix):
     values = np.array([[0, 1], [300, 65535]], dtype)
     Image.fromarray(values).save(tmp_path / f"x.{suffix}")
-    array = read_picture(tmp_path / f"x.{suffix}")
+    array = read_picture(tmp_path / f"x.{suffix}", deep=True)
     assert array.dtype == dtype
     np.testing.assert_array_equal(array, values)
 
 
-def test_deep_colour_is_refused_and_not_cut_to_8_bits(tmp_path):
-    def chunk(kind: bytes, data: bytes) -> bytes:
-        return (
-            struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-        )
+def test_eight_bits():
+    ramp = np.arange(1000, 5001, dtype=np.uint16).reshape(1, -1)
+    scaled = eight_bits(ramp)
+    assert scaled.dtype == np.uint8 and scaled[0, [0, 2000, 4000]].tolist() == [0, 128, 255]
+    ramp[0, 7] = 65535  # a hot pixel changes nothing
+    assert abs(eight_bits(ramp).astype(int) - scaled)[0, 8:].max() <= 1
+    assert eight_bits(np.full((2, 2), 4000, np.uint16)).tolist() == [[0, 0], [0, 0]]
+    assert eight_bits(np.array([[0, 0.5, 1, np.nan]], np.float32)).tolist() == [[0, 128, 255, 0]]
+    assert eight_bits(np.array([[-5, 5, 300]], np.int32))[0, [0, 2]].tolist() == [0, 255]
+    for as_it_is in (np.zeros((2, 2), np.uint8), np.array([[0, 200]], np.uint16)):
+        assert eight_bits(as_it_is) is as_it_is
 
-    header = struct.pack(">IIBBBBB", 2, 1, 16, 2, 0, 0, 0)  # 2x1 pixels, 16 bits, RGB
-    rows = zlib.compress(b"\0" + np.arange(6, dtype=">u2").tobytes())
-    path = tmp_path / "deep.png"
-    path.write_bytes(
-        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", rows) + chunk(b"IEND", b"")
-    )
-    with pytest.raises(PictureError, match=r"deep\.png has 16 bits for each colour"):
-        read_picture(path)
+
+def test_deep_pictures_are_scaled_and_it_is_said_once(tmp_path, monkeypatch):
+    monkeypatch.setattr("mrcnn.data.pictures._warned", set())
+    Image.fromarray(np.array([[100, 4000]], np.uint16)).save(tmp_path / "x.png")
+    with pytest.warns(UserWarning, match=r"brightness scaled to 0\.\.255, .*x\.png the first"):
+        assert read_picture(tmp_path / "x.png").tolist() == [[0, 255]]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        read_picture(tmp_path / "x.png")
+
+
+@pytest.mark.parametrize("order", "<>")
+@pytest.mark.parametrize("compression", [None, "zlib"])
+def test_no_bit_of_deep_colour_is_lost(compression, order, tmp_path):
+    tifffile = pytest.importorskip("tifffile")
+    values = np.random.default_rng(0).integers(0, 65536, (20, 30, 3)).astype(np.uint16)
+    options = {"photometric": "rgb", "compression": compression, "byteorder": order}
+    tifffile.imwrite(tmp_path / "x.tif", values, **options)
+    np.testing.assert_array_equal(read_picture(tmp_path / "x.tif", deep=True), values)
 
 
 @pytest.mark.parametrize("suffix", ["gif", "tif"])

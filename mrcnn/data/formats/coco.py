@@ -19,7 +19,7 @@ from mrcnn.data.formats.files import find_folder, natural_name, read_json
 from mrcnn.data.formats.labelled import LabelledDataset, usable_size
 from mrcnn.data.formats.names import is_background
 from mrcnn.data.formats.notes import Dropped, FormatError, Notes, shortened
-from mrcnn.data.formats.reading import DOUBLED, HOLES, Part, Request, finished
+from mrcnn.data.formats.reading import DOUBLED, FILLED_BOXES, HOLES, Part, Request, finished
 from mrcnn.data.formats.rle import check_rle, region_of, unpack
 from mrcnn.data.formats.shapes import Size, check_outline, place, to_numbers
 from mrcnn.geometry.regions import Region
@@ -308,11 +308,7 @@ def _annotation(
         outline = _polygons(outline, size, notes, name)
     elif outline in (None, [], {}, ""):
         outline = _polygons([box_corners(row)], size, notes, name)
-        notes.count(
-            "Annotations with a box and no outline, whose masks are their boxes, filled (a network "
-            "learns boxes from them, and no outlines)",
-            name,
-        )
+        notes.count(FILLED_BOXES, name)
     else:
         raise Dropped("have a segmentation that is neither a list nor an RLE")
     annotation = {

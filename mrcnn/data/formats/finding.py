@@ -6,6 +6,7 @@ A file's format shows in its first bytes, so that half a gigabyte of COCO is not
 import os
 import re
 from pathlib import Path
+from typing import NoReturn
 
 from mrcnn.data.formats import cvat, yolo_files
 from mrcnn.data.formats.coco import set_name
@@ -59,11 +60,15 @@ def find_parts(path: Path, format: str, folders: Folders) -> dict[str, Part]:
     here = _parts_here(path, format, folders)
     if here:
         return here
-    found = {}
+    found, several = {}, {}
     for name in sorted(folders.names(path)):
         below = _parts_here(path / name, format, folders) if (path / name).is_dir() else {}
         if len(below) == 1:
             found[name] = next(iter(below.values()))
+        elif below:
+            several[name] = below
+    if several:
+        _ask(path, several)
     if not found:
         what = "labelled pictures" if format == "auto" else f"{format} annotations"
         odd = [
@@ -79,6 +84,23 @@ def find_parts(path: Path, format: str, folders: Folders) -> dict[str, Part]:
         shown = ", ".join(f"{name} ({part.format})" for name, part in found.items())
         raise FormatError(f"{path} holds several formats: {shown}. Name one of the folders.")
     return found
+
+
+def _ask(path: Path, several: dict[str, dict[str, Part]]) -> NoReturn:
+    """Refuse folders that hold several sets each, where one was to be found."""
+    name, parts = next(iter(several.items()))
+    files = [str(file) for part in parts.values() for file in part.files]
+    if len(set(files)) < len(parts) or any(_is_called(part, "val") for part in parts):
+        raise FormatError(
+            f"{path / name} is a set by itself, of the parts {', '.join(parts)}: give its path in "
+            f"place of {path}."
+        )
+    shown = ", ".join(os.path.basename(file) for file in files[:6])
+    raise FormatError(
+        f"{path / name} holds {len(files)} annotation files, {shown}: which one is meant? Give the "
+        f"file in place of the folder ({files[0]}; with mrcnn train another as --val), or move "
+        "the others away."
+    )
 
 
 def choose(parts: dict[str, Part], subset: str | None, path: Path) -> Part:
@@ -143,6 +165,7 @@ def _json_parts(
     kinds = {file: _format_of(file) for file in files[:_PEEKED]}
     if len(wanted) == 1:  # the user knows better than a look at the first bytes
         kinds = {file: kind or wanted[0] for file, kind in kinds.items()}
+    _refuse_several(place, kinds, wanted)
     for kind in ("coco", "via", "labelstudio"):
         found = [file for file, its_kind in kinds.items() if its_kind == kind and kind in wanted]
         if len(found) == 1:
@@ -159,6 +182,17 @@ def _json_parts(
     return {set_name(file): Part("via", file, (file,)) for file in tables}
 
 
+def _refuse_several(place: Path, kinds: dict[Path, str | None], wanted: tuple[str, ...]) -> None:
+    """Refuse annotation files of several tools in one folder: nobody knows which is meant."""
+    there = {kind: file.name for file, kind in kinds.items() if kind in wanted}
+    if len(there) > 1:
+        shown = ", ".join(f"{kind} ({name})" for kind, name in there.items())
+        raise FormatError(
+            f"{place} holds annotations of several tools, {shown}: which are meant? --format says "
+            "it (format= in Python), or give the file in place of the folder."
+        )
+
+
 def _cvat_parts(folder: Path, folders: Folders) -> dict[str, Part]:
     for place in (folder, folder / "annotations", folder / "Annotations"):
         files = [place / name for name in folders.with_suffix(place, (".xml",))[:_PEEKED]]
@@ -173,6 +207,9 @@ def _cvat_parts(folder: Path, folders: Folders) -> dict[str, Part]:
 def _voc_parts(folder: Path, folders: Folders) -> dict[str, Part]:
     for place in (folder / "Annotations", folder / "annotations", folder):
         names = folders.with_suffix(place, (".xml",))
+        if not names and place != folder:
+            place = _only_folder(place, folders)
+            names = folders.with_suffix(place, (".xml",))
         if not names:
             continue
         files = tuple(place / name for name in names)
@@ -189,6 +226,16 @@ def _voc_parts(folder: Path, folders: Folders) -> dict[str, Part]:
     if folders.names(folder / "SegmentationObject") and folders.names(folder / "JPEGImages"):
         return {"": Part("voc", folder)}
     return {}
+
+
+def _only_folder(place: Path, folders: Folders) -> Path:
+    """The folder that is alone in one, some levels deep, as LabelMe of MIT has them."""
+    for _ in range(4):
+        below = [name for name in folders.names(place) if (place / name).is_dir()]
+        if len(below) != 1:
+            break
+        place = place / below[0]
+    return place
 
 
 def _members(file: Path) -> frozenset[str]:

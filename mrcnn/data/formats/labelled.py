@@ -23,7 +23,7 @@ from mrcnn.data.formats.files import read_json, size_in_header, stored_size
 from mrcnn.data.formats.holes import without
 from mrcnn.data.formats.notes import Dropped, FormatError, Notes
 from mrcnn.data.formats.shapes import Instance, Size, bounds, check_mask_fits, draw, place
-from mrcnn.data.pictures import PictureError, read_picture
+from mrcnn.data.pictures import DEEP, PictureError, eight_bits, read_picture
 from mrcnn.geometry.crops import MaskCrops
 from mrcnn.geometry.regions import Region
 
@@ -98,14 +98,14 @@ class LabelledDataset(Dataset, ABC):
             with self._embedded(image_id) as picture:
                 image = np.asarray(ImageOps.exif_transpose(picture).convert("RGB"))
         else:
-            image = read_picture(info["path"])
+            image = read_picture(info["path"], deep=True)
         if orientation:
             image = np.ascontiguousarray(_AS_STORED[orientation](image))
-        if image.dtype != np.uint8 and (image.min() < 0 or image.max() > 255):
-            raise PictureError(
-                f"{info['path']} ({image.dtype}) holds values from {image.min():g} to "
-                f"{image.max():g} and the network knows 0..255: convert it first."
-            )
+        scaled = eight_bits(image)
+        if scaled is not image and (DEEP, image_id) not in self._told:
+            self._told.add((DEEP, image_id))
+            self.note(DEEP, self.name(image_id))
+        image = scaled
         return np.repeat(image[..., np.newaxis], 3, axis=2) if image.ndim == 2 else image
 
     def load_mask_crops(self, image_id: int) -> tuple[MaskCrops, np.ndarray]:

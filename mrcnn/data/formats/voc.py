@@ -1,9 +1,11 @@
 """Pascal VOC: an XML file of boxes for each picture, for some pictures masks too.
 
-Where there are masks (SegmentationObject) they are read and the boxes are not. A box alone says
-nothing about the outline: it becomes a mask that fills it, and a note says so.
+Where there are masks (SegmentationObject) they are read and the boxes are not. Tools put polygons
+beside the boxes (RectLabel, supervision) or in their place (LabelMe of MIT): they are read, then. A
+box alone says nothing about the outline: it becomes a mask that fills it, and a note says so.
 """
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from xml.etree.ElementTree import Element
@@ -13,7 +15,7 @@ from mrcnn.data.formats.files import find_folder, is_picture, natural_name, read
 from mrcnn.data.formats.folders import read_indexed
 from mrcnn.data.formats.labelled import DrawnDataset, LabelledDataset, keep_visible, usable_size
 from mrcnn.data.formats.notes import Dropped, FormatError, Notes
-from mrcnn.data.formats.reading import Part, Request, Row, add_drawn
+from mrcnn.data.formats.reading import FILLED_BOXES, Part, Request, Row, add_drawn
 
 
 def read(part: Part, request: Request) -> LabelledDataset:
@@ -27,17 +29,13 @@ def read(part: Part, request: Request) -> LabelledDataset:
     paths = find_folder(request.folders, [name for name, _ in found], bases, part.root)
     rows = []
     for name, root in found:
-        stated = root.find("size")
+        stated, of_mit = root.find("size"), root.find("imagesize")
         size = usable_size(_whole(stated, "height"), _whole(stated, "width"))
+        size = size or usable_size(_whole(of_mit, "nrows"), _whole(of_mit, "ncols"))
         if size is None:
             notes.count("Pictures whose stated size is none, so that their own is taken", name)
         instances = keep_visible(list(_instances(root, notes, name)), size, notes, name)
         rows.append(Row(name, paths[name], *(size or (None, None)), instances))
-    if any(row.instances for row in rows):
-        notes.say(
-            "Pascal VOC's boxes have no outlines: each mask is its box, filled. A network learns "
-            "boxes from them, and no outlines."
-        )
     return add_drawn(DrawnDataset("voc", part.root, notes), rows, request, notes)
 
 
@@ -80,8 +78,16 @@ def _content(file: Path, request: Request) -> tuple[str, Element]:
 
 
 def _near(file: Path) -> list[Path]:
-    folders = [file.parent.parent / name for name in ("JPEGImages", "images", "Images")]
-    return [*folders, file.parent, file.parent.parent]
+    names = ("JPEGImages", "images", "Images")
+    # LabelMe of MIT has folders of the same names in Annotations and Images.
+    roots = [root for root in file.parents[1:6] if (root / "Images").is_dir()]
+    below = [
+        root / "Images" / file.parent.relative_to(root / "Annotations")
+        for root in roots
+        if file.is_relative_to(root / "Annotations")
+    ]
+    folders = [file.parent.parent / name for name in names]
+    return [*folders, file.parent, file.parent.parent, *below]
 
 
 def _instances(root: Element, notes: Notes, picture: str) -> Iterator[shapes.Instance]:
@@ -90,9 +96,37 @@ def _instances(root: Element, notes: Notes, picture: str) -> Iterator[shapes.Ins
             name = (region.findtext("name") or "").strip()
             if not name:
                 raise Dropped("have no name")
-            yield shapes.Instance(name, (_box(region.find("bndbox")),))
+            if (region.findtext("deleted") or "").strip() == "1":
+                raise Dropped("are marked as deleted")
+            drawn = tuple(_polygons(region))
+            if not drawn:
+                drawn = (_box(region.find("bndbox")),)
+                notes.count(FILLED_BOXES, picture)
+            yield shapes.Instance(name, drawn)
         except Dropped as reason:
-            notes.count(f"Boxes dropped: they {reason}", picture)
+            notes.count(f"Objects dropped: they {reason}", picture)
+
+
+def _polygons(region: Element) -> Iterator[shapes.Shape]:
+    """The outlines of an object; none where only its box is left. Raises Dropped."""
+    for outline in region.iter("polygon"):
+        points = outline.findall("pt") or outline.findall("point")
+        if points:
+            xs, ys = ([point.findtext(axis) for point in points] for axis in "xy")
+        else:  # x1, y1, x2, y2, .., or x and y by turns
+            xs, ys = ([child.text for child in outline if _is_axis(child, axis)] for axis in "xy")
+        try:
+            numbers = [[float(number) for number in axis] for axis in (xs, ys)]
+        except (TypeError, ValueError):
+            if region.find("bndbox") is None:
+                raise Dropped("have a polygon whose coordinates are not numbers") from None
+            continue
+        if len(numbers[0]) > 2 or region.find("bndbox") is None:
+            yield shapes.polygon(*numbers)
+
+
+def _is_axis(child: Element, axis: str) -> bool:
+    return isinstance(child.tag, str) and re.fullmatch(rf"{axis}\d*", child.tag) is not None
 
 
 def _box(box: Element | None) -> shapes.Shape:
