@@ -4,6 +4,9 @@
 EXTRAS = {
     "completion": ["shtab>=1.13"],
     "cuda": ["tensorflow[and-cuda]"],
+    "onnx": ["onnx>=1.17", "onnxruntime>=1.20", "tf2onnx>=1.16.1"],
+    "openvino": ["openvino>=2025.0"],
+    "tflite": ["ai-edge-litert>=1.3"],
     "notebooks": ["ipykernel>=6.29", "jupyterlab>=4"],
     "serve": ["fastapi>=0.115", "uvicorn>=0.30", "python-multipart>=0.0.18"],
     "tensorboard": ["tensorboard>=2.19"],

@@ -27,11 +27,11 @@ from mrcnn.data.dataset import Dataset
 from mrcnn.detect import configs
 from mrcnn.detect.check import check_arguments, check_pictures
 from mrcnn.detect.forward import Forward, outside_graphs, require_eager
-from mrcnn.detect.inside import LookingInside
 from mrcnn.detect.instances import Instances
 from mrcnn.detect.mold import Molded, molded_batches
 from mrcnn.detect.unmold import unmold_batch
 from mrcnn.evaluate.coco import evaluate_dataset, measuring_config
+from mrcnn.export.exporting import Exporting
 from mrcnn.nn.anchors import Anchors
 from mrcnn.nn.backbone import build_backbone
 from mrcnn.nn.detection import DetectionLayer, PadInstances, RealDetections
@@ -157,7 +157,7 @@ def build_features_and_rpn(
     return feature_maps, rpn_over_pyramid(feature_maps, rpn)
 
 
-class MaskRCNN(LookingInside):
+class MaskRCNN(Exporting):
     """The network with everything that is done with it.
 
     mode: "inference" or "training"; the graph differs, the weights are the same.

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 from mrcnn.data.formats import FORMATS
+from mrcnn.detect.engines import ENGINES
 
 
 def add_config_arguments(parser: argparse.ArgumentParser, config_is: str) -> None:
@@ -79,6 +80,17 @@ def add_logs_argument(parser: argparse.ArgumentParser) -> None:
         default="logs",
         metavar="DIR",
         help="where --weights last and best look for the newest run (default: ./logs)",
+    )
+
+
+def add_engine_argument(parser: argparse.ArgumentParser) -> None:
+    """--engine, the same for every command that runs a network."""
+    parser.add_argument(
+        "--engine",
+        choices=ENGINES,
+        default="tensorflow",
+        help="what runs the weights: openvino and onnx export them the first time, and need their "
+        "extras",
     )
 
 

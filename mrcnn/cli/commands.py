@@ -8,7 +8,7 @@ import traceback
 from collections.abc import Sequence
 
 from mrcnn import __version__
-from mrcnn.cli import data, detect, evaluate, inspect, serve, train
+from mrcnn.cli import data, detect, evaluate, export, inspect, serve, train
 from mrcnn.cli.completion import SHELLS, PrintCompletion
 from mrcnn.config import ConfigError
 from mrcnn.data.check import DatasetError
@@ -24,6 +24,7 @@ COMMANDS = {
     "train": train,
     "evaluate": evaluate,
     "detect": detect,
+    "export": export,
     "serve": serve,
     "inspect": inspect,
 }

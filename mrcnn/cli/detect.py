@@ -17,6 +17,7 @@ from pathlib import Path
 from mrcnn.cli import synthetic
 from mrcnn.cli.arguments import (
     add_config_arguments,
+    add_engine_argument,
     add_force_argument,
     add_logs_argument,
     fraction,
@@ -28,7 +29,7 @@ from mrcnn.config import Config
 from mrcnn.data.sources import Source, find_sources
 from mrcnn.data.video import VideoError, check_installed
 from mrcnn.data.writers import WRITERS
-from mrcnn.detect import files
+from mrcnn.detect import card, files
 from mrcnn.detect.configs import (
     by_class,
     check_fits,
@@ -40,7 +41,6 @@ from mrcnn.detect.instances import LimitWarning
 from mrcnn.detect.overlays import CAPTIONS, FORMATS, overlay_paths
 from mrcnn.errors import UsageError
 from mrcnn.progress import Progress, plain_warnings
-from mrcnn.weights.inspection import inspect_weights
 from mrcnn.whole import check_free
 from mrcnn.words import listed
 
@@ -61,10 +61,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add(
         "--weights",
         metavar="W",
-        help="an .h5 file; nucleus (comes with the package); coco or balloon (fetched once and "
-        "kept); last (the newest checkpoint under --logs), best (of that run); or synthetic: "
-        "made-up weights that find nothing real",
+        help="an .h5 file; what mrcnn export wrote (.onnx, .xml, .tflite, a SavedModel's folder); "
+        "nucleus (comes with the package); coco or balloon (fetched once and kept); last (the "
+        "newest checkpoint under --logs), best (of that run); or synthetic: made-up weights that "
+        "find nothing real",
     )
+    add_engine_argument(parser)
     add_logs_argument(parser)
     add("--out", default="out", metavar="DIR", help="folder of the results (default: ./out)")
     add_config_arguments(
@@ -133,7 +135,7 @@ def run(args: argparse.Namespace) -> int:
                 "(--min-confidence sets one for all)"
             )
         weights = path or synthetic.synthetic_weights()
-        detect = load_detector(job.config, weights, job.out, progress.say)
+        detect = load_detector(job.config, weights, job.out, progress.say, args.engine)
         try:
             return files.run(job, detect, progress)
         finally:
@@ -155,7 +157,7 @@ def plan(args: argparse.Namespace, sources: list[Source]) -> tuple[files.Job, Pa
         path, info, config = None, None, synthetic.SyntheticConfig()
     else:
         path = find_weights(args.weights, args.logs, (synthetic.NAME,))
-        info = inspect_weights(path)
+        info = card.inspect(path)
         config = load_config(args.config) if args.config else config_from_weights(info)
     given = [apply_setting(config, setting) for setting in args.settings]
     if args.min_confidence is not None:

@@ -5,19 +5,48 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mrcnn.config import Config
+from mrcnn.detect.card import format_of
+from mrcnn.detect.engines import kept_export
+from mrcnn.detect.exported import Exported
 from mrcnn.detect.files import Detector
 from mrcnn.devices import quiet_tensorflow, start
+from mrcnn.errors import UsageError
 
 if TYPE_CHECKING:
     from mrcnn.model import MaskRCNN
 
 
 def load_detector(
-    config: Config, weights: Path, folder: Path, say: Callable[[str], None]
+    config: Config,
+    weights: Path,
+    folder: Path,
+    say: Callable[[str], None],
+    engine: str = "tensorflow",
 ) -> Detector:
-    """`load_model` as a function of one picture."""
-    model = load_model(config, weights, folder, say)
+    """What detects in one picture: the network, or an exported file of it.
+
+    engine: "tensorflow", or a format that the weights are exported to the first time and taken
+        from then on. An exported file as weights has its own. Raises UsageError.
+    """
+    model: MaskRCNN | Exported
+    if engine != "tensorflow" and format_of(weights):
+        raise UsageError(f"{weights} is exported already and has its runtime: leave --engine out.")
+    if engine != "tensorflow":
+        weights = kept_export(weights, config, engine, lambda: _convert(config, weights, say), say)
+    if format_of(weights):
+        model = Exported(weights, config)
+        say(f"Runtime: {model.runtime}")
+    else:
+        model = load_model(config, weights, folder, say)
     return lambda picture: model.detect([picture])[0]
+
+
+def _convert(config: Config, weights: Path, say: Callable[[str], None]) -> Callable:
+    """f(format, folder) that exports weights; TensorFlow comes up here."""
+    model = load_model(config, weights, weights.parent, say)
+    from mrcnn.export.export import export
+
+    return lambda to, folder: export(model, to, folder, weights=weights, say=say)
 
 
 def load_model(

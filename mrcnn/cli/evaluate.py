@@ -20,6 +20,7 @@ from mrcnn import __version__
 from mrcnn.cli.arguments import (
     add_config_arguments,
     add_data_arguments,
+    add_engine_argument,
     add_logs_argument,
     fraction,
     number,
@@ -32,6 +33,7 @@ from mrcnn.data import formats
 from mrcnn.data.coco_names import COCO_NAMES
 from mrcnn.data.formats import FormatError
 from mrcnn.data.parts import open_part
+from mrcnn.detect import card
 from mrcnn.detect.configs import check_fits, class_names, config_from_weights, one_for_all
 from mrcnn.detect.instances import LimitWarning
 from mrcnn.errors import UsageError
@@ -45,7 +47,7 @@ from mrcnn.evaluate.report_text import as_text
 from mrcnn.evaluate.thresholds import choose_thresholds
 from mrcnn.progress import Progress, plain_warnings
 from mrcnn.weights.download import BUNDLED, KNOWN_FILES
-from mrcnn.weights.inspection import WeightsInfo, inspect_weights
+from mrcnn.weights.inspection import WeightsInfo
 from mrcnn.weights.names import CLASS_CONFIDENCE
 from mrcnn.weights.writing import update_description
 from mrcnn.words import counted
@@ -72,7 +74,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     source.add_argument(
         "--weights",
         metavar="W",
-        help="an .h5 file; or nucleus, coco, balloon, last, best: as in mrcnn detect",
+        help="an .h5 file, or what mrcnn export wrote; or nucleus, coco, balloon, last, best: as "
+        "in mrcnn detect",
     )
     source.add_argument(
         "--results",
@@ -85,6 +88,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="NAME",
         help="part of DATA, or all (default: val, or all where DATA has no parts)",
     )
+    add_engine_argument(parser)
     add_logs_argument(parser)
     add("--limit", type=number(int, 1), metavar="N", help="only the first N pictures")
     add("--out", default="evaluation", metavar="DIR", help="default: ./evaluation")
@@ -143,7 +147,8 @@ def run(args: argparse.Namespace) -> int:
             task.progress.say(f"NOTE: {note}")
         try:
             if plan:
-                load = partial(load_detector, plan.config, plan.path, out, task.progress.say)
+                say = task.progress.say
+                load = partial(load_detector, plan.config, plan.path, out, say, args.engine)
                 collected = detected(task, load, plan.names, plan.named)
             else:
                 collected = from_results(task, Path(args.results).expanduser())
@@ -234,7 +239,7 @@ def _with_weights(args: argparse.Namespace) -> Plan:
             f"--save-thresholds writes into the weight file, and {path} belongs to the package: "
             "copy it, and give the copy with --weights."
         )
-    info = inspect_weights(path)
+    info = card.inspect(path)
     config = load_config(args.config) if args.config else config_from_weights(info)
     one_for_all(config, [apply_setting(config, setting) for setting in args.settings])
     confidence = config.DETECTION_MIN_CONFIDENCE

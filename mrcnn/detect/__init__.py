@@ -9,6 +9,8 @@
     results.py    those of many pictures on disk, complete at any moment
     files.py      from picture files to result files
     configs.py    the Config and the class names that belong to a weight file
+    exported.py   the same with a file that was exported, and card.py, what stands beside it
+    runtimes.py   what runs such files; engines.py keeps those that are made for speed
     inside.py     any tensor of the graph on the way
 
 Shapes in this room

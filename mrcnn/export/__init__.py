@@ -4,9 +4,10 @@
     pieces.py     its proposals, crops and suppression, written for that
     resizing.py   a picture of any size made the network's, inside the graph
     formats.py    written as SavedModel, OpenVINO, ONNX, TFLite
-    quantise.py   in eight bits, measured before and after
     proof.py      the file beside the Keras model, instance by instance
-    export.py     all of it in a row; what stands beside a file is `mrcnn.detect.card`
+    export.py     all of it in a row; `exporting.py` has it as methods of MaskRCNN
+
+What stands beside a file is `mrcnn.detect.card`, and what runs it `mrcnn.detect.exported`.
 
 Shapes in this room (N: DETECTION_MAX_INSTANCES, R: proposals, A: anchors)
     picture     uint8 [1, height, width, channels], one picture as a person has it

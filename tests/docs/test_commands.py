@@ -20,6 +20,9 @@ from mrcnn.train import plan as plans
 TABLE = {
     r"mrcnn inspect --env": "parse",  # tests/test_environment.py runs it
     r"mrcnn .*--weights (coco|imagenet)\b.*": "parse",  # a download
+    # tests/export runs these with a network that is written in seconds.
+    r"mrcnn export .*": "parse",
+    r"mrcnn .*--(weights exported/\S+|engine \w+)": "parse",
     r"mrcnn .*": "run",
     r"python3 -m venv \.venv": "known",
     r"\. \.venv/bin/activate": "known",
