@@ -4,6 +4,7 @@ mrcnn data check cells/                      # counts, sizes, boxes against anch
 mrcnn data check cells/ --config cells.py:CellsConfig
 mrcnn data show cells/ --out sheet.png       # pictures with their masks and class names drawn
 mrcnn data convert cells/ --to via out       # the same labels for another tool
+mrcnn data review cells/ --weights cells.h5  # labels that are probably wrong, as a page
 
 convert keeps annotation files that are there already, unless --force is given. Each of the three
 takes several sets as one: DATA --with MORE.
@@ -17,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mrcnn.cli import convert
+from mrcnn.cli import convert, data_review
 from mrcnn.cli.arguments import add_config_arguments, add_parts_arguments, number
 from mrcnn.cli.configs import apply_setting, load_config
 from mrcnn.config import Config, explicit_names
@@ -54,6 +55,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             allow_abbrev=False,
         )
     )
+    data_review.add_arguments(
+        kinds.add_parser(
+            "review",
+            help=data_review.HELP,
+            description=data_review.__doc__,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+            allow_abbrev=False,
+        )
+    )
     for one in kinds.choices.values():
         # What `mrcnn data` itself understands, behind WHAT too.
         one.add_argument(
@@ -76,7 +86,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Check, show or convert. Returns 0, or 1 where mistakes were found.
+    """Check, show, convert or review. Returns 0, or 1 where mistakes were found.
 
     Raises UsageError, FormatError or ConfigError where it can't begin, OSError where the sheet
     can't be written.
@@ -85,6 +95,8 @@ def run(args: argparse.Namespace) -> int:
         return check(args)
     if args.what == "convert":
         return convert.run(args)
+    if args.what == "review":
+        return data_review.run(args)
     show(args)
     return 0
 
