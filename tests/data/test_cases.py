@@ -520,3 +520,133 @@ def test_validation_without_annotations_is_refused(tmp_path):
     report = check_dataset(open_set(tmp_path, subset="val"))
     (mistake,) = report.mistakes
     assert "No picture has an instance: label some in" in mistake and "load_mask" not in mistake
+
+
+# -- Masks as files --------------------------------------------------------------------------------
+
+
+def mask(*regions: tuple, values=None) -> np.ndarray:
+    """uint8 [HEIGHT, WIDTH]; values: of each region, 1, 2, .. unless given."""
+    plane = np.zeros((HEIGHT, WIDTH), np.uint8)
+    for region, value in zip(regions, values or range(1, 99)):
+        plane[region] = value
+    return plane
+
+
+def of_white(*regions: tuple) -> np.ndarray:
+    return mask(*regions, values=[255] * len(regions))
+
+
+def put(path, array: np.ndarray, **options) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(array).save(path, **options)
+
+
+def test_pieces_of_masks_in_black_and_white(tmp_path):
+    for name, plane in (("a", of_white(A, B, C)), ("b", of_white(A))):
+        draw(tmp_path / "images" / f"{name}.png")
+        put(tmp_path / "masks" / f"{name}.png", plane)
+    three = [("object", 192), ("object", 384), ("object", 192)]
+    dataset = open_set(tmp_path)
+    assert sorted(found(dataset)) == sorted([*three, ("object", 192)])
+    assert "each separate piece is an instance of its own (--pieces whole" in told(dataset)
+    assert found(open_set(tmp_path, pieces="whole")) == [("object", 768), ("object", 192)]
+    with pytest.raises(FormatError, match="pieces is 'half': it must be auto, whole, split"):
+        open_set(tmp_path, pieces="half")
+    # Where a file numbers its instances, one in two pieces is one, unless it is asked otherwise.
+    put(tmp_path / "masks" / "b.png", mask(A, B, C, values=[1, 1, 2]))
+    assert found(open_set(tmp_path))[1:] == [("object", 576), ("object", 192)]
+    assert len(found(open_set(tmp_path, pieces="split"))) == 6
+
+
+def test_a_folder_of_one_mask_a_picture_is_split(tmp_path):
+    draw(tmp_path / "x" / "images" / "x.png")
+    put(tmp_path / "x" / "masks" / "1.png", of_white(A, B))
+    assert found(open_set(tmp_path)) == [("object", 192), ("object", 384)]
+    put(tmp_path / "x" / "masks" / "2.png", of_white(C))  # a file an instance
+    assert found(open_set(tmp_path)) == [("object", 576), ("object", 192)]
+
+
+@pytest.mark.parametrize(
+    "picture, mask_file",
+    [
+        ("images/img1.png", "masks/img1_seg_mask.png"),
+        ("PNGImages/Ped1.png", "PedMasks/Ped1_mask.png"),
+        ("img1.tif", "img1_masks.tif"),
+        ("img1.png", "img1_cp_masks.png"),
+        ("Images/image_001.png", "Labels/mask_001.png"),
+        ("train/7.jpg", "train_masks/7_mask.gif"),
+    ],
+)
+def test_masks_whose_names_say_so(picture, mask_file, tmp_path):
+    draw(tmp_path / picture)
+    draw((tmp_path / picture).with_stem("other"))
+    put(tmp_path / mask_file, mask(A, B))
+    dataset = open_set(tmp_path)
+    assert dataset.num_images == 1
+    assert found(dataset) == [("object", 192), ("object", 384)]
+    assert "they have no mask file: 1, the first in other" in told(dataset)
+
+
+def test_names_that_could_belong_to_two_pictures_are_not_guessed(tmp_path):
+    for name in ("img_1", "image_1"):
+        draw(tmp_path / "images" / f"{name}.png")
+        put(tmp_path / "masks" / f"{name}.png", mask(A if name == "img_1" else B))
+    dataset = open_set(tmp_path)
+    assert {
+        info["id"]: pixels for info, (_, pixels) in zip(dataset.image_info, found(dataset))
+    } == {
+        "image_1": 384,
+        "img_1": 192,
+    }
+
+
+def test_one_file_an_instance_with_its_class_in_the_name(tmp_path):
+    """As pycococreator has it."""
+    for name in ("1000", "1000_2"):
+        draw(tmp_path / "images" / f"{name}.png")
+    names = ["1000_square_0", "1000_square_1", "1000_circle_2", "1000_2_circle_0"]
+    for name, region in zip(names, (A, B, C, A)):
+        put(tmp_path / "annotations" / f"{name}.png", of_white(region))
+    dataset = open_set(tmp_path)
+    assert dataset.class_names == ["BG", "circle", "square"]
+    assert [sorted(dataset.load_mask(i)[1].tolist()) for i in (0, 1)] == [[1, 2, 2], [1]]
+    assert dataset.listed_class_ids(0).tolist() == dataset.load_mask(0)[1].tolist()
+
+
+@pytest.mark.parametrize("kind", ["jpg", "onebit", "palette", "gif", "alpha", "soft"])
+def test_masks_of_other_kinds_of_file(kind, tmp_path):
+    draw(tmp_path / "images" / "a.png")
+    white, path = of_white(A), tmp_path / "masks" / "a.png"
+    if kind in ("jpg", "gif"):
+        put(path.with_suffix(f".{kind}"), white)
+    elif kind == "onebit":
+        put(path, white > 0)
+    elif kind == "palette":
+        picture = Image.fromarray(white)
+        picture.putpalette([i for i in range(256) for _ in "rgb"])
+        path.parent.mkdir()
+        picture.save(path)
+    elif kind == "alpha":  # white all over, and transparent but for the object
+        put(path, np.dstack([np.full((HEIGHT, WIDTH, 3), 255, np.uint8), white]))
+    else:  # drawn with soft edges
+        soft = white.copy()
+        soft[7, 8:24], soft[20, 8:24], soft[8:20, 7], soft[8:20, 24] = 40, 60, 90, 120
+        put(path, soft)
+    (instance,) = found(open_set(tmp_path))
+    assert instance[1] == pytest.approx(192, rel=0.05 if kind == "jpg" else 0)
+
+
+def test_what_is_transparent_is_no_instance(tmp_path):
+    draw(tmp_path / "images" / "a.png")
+    colours = np.full((HEIGHT, WIDTH, 4), (9, 9, 9, 0), np.uint8)
+    colours[A], colours[B] = (255, 0, 0, 255), (0, 255, 0, 255)
+    put(tmp_path / "masks" / "a.png", colours)
+    assert sorted(found(open_set(tmp_path))) == [("object", 192), ("object", 384)]
+
+
+def test_numbers_in_a_jpeg_are_refused(tmp_path):
+    draw(tmp_path / "images" / "a.png")
+    put(tmp_path / "masks" / "a.jpg", mask(A, B, values=[60, 120]))
+    with pytest.raises(FormatError, match="a JPEG that is not black and white.*Save masks as PNG"):
+        open_set(tmp_path).load_mask(0)

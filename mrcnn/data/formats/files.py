@@ -15,7 +15,8 @@ from mrcnn.data.formats.notes import FormatError, shortened
 from mrcnn.data.pictures import SUFFIXES, read_picture
 from mrcnn.whole import no_file, regular_file
 
-MASK_SUFFIXES = (".png", ".tif", ".tiff", ".bmp", ".gif")  # a JPEG's values are not exact
+# A JPEG's values are not exact: of one only black and white are taken.
+MASK_SUFFIXES = (".png", ".tif", ".tiff", ".bmp", ".gif", ".jpg", ".jpeg")
 MOST_PIXELS = 2 * Image.MAX_IMAGE_PIXELS  # a larger picture is refused when it is read
 
 _OF_SETS = (*SUFFIXES, ".json", ".xml", ".txt")  # names of what the readers open
@@ -263,20 +264,65 @@ def read_plane(
                 if size and picture.size != size[::-1]:
                     raise FormatError(_other_size(path, picture.size[::-1], size))
                 if picture.mode == "P":
-                    return np.asarray(picture), "index"
-                if picture.mode in ("1", "L", "I") or picture.mode.startswith("I;16"):
+                    return _without_transparent(picture), "index"
+                if picture.format in ("JPEG", "MPO"):
+                    return _of_two_values(np.asarray(picture.convert("L")), path), "value"
+                if picture.mode == "L":
+                    return _without_grey_edges(np.asarray(picture)), "value"
+                if picture.mode in ("1", "I") or picture.mode.startswith("I;16"):
                     return np.asarray(picture), "value"
-                if picture.mode in ("LA", "La"):
-                    return np.asarray(picture)[..., 0], "value"
+                if picture.mode in ("LA", "La", "PA", "RGBA", "RGBa"):
+                    return _with_alpha(np.asarray(picture.convert("RGBA")))
                 colours = np.asarray(picture.convert("RGB")).astype(np.int64)
     except FormatError:
         raise
     except Exception as error:
         raise FormatError(f"{path} can't be read as a mask: {shortened(error)}.") from None
+    return _as_numbers(colours)
+
+
+def _as_numbers(colours: np.ndarray) -> tuple[np.ndarray, str]:
+    """colours: int64 [height, width, (red, green, blue)]."""
     red, green, blue = np.moveaxis(colours, -1, 0)
     if (red == green).all() and (green == blue).all():
-        return red, "value"
+        return _without_grey_edges(red), "value"
     return red << 16 | green << 8 | blue, "colour"
+
+
+def _with_alpha(pixels: np.ndarray) -> tuple[np.ndarray, str]:
+    """What is transparent is no instance; where colours say nothing, what is opaque is one."""
+    opaque = pixels[..., 3] >= 128
+    plane, kind = _as_numbers(np.where(opaque[..., None], pixels[..., :3], 0).astype(np.int64))
+    hidden = not plane.any() or (opaque.any() and len(np.unique(plane[opaque])) == 1)
+    return (opaque * 255, "value") if hidden and not opaque.all() else (plane, kind)
+
+
+def _without_transparent(picture: Image.Image) -> np.ndarray:
+    plane = np.asarray(picture)
+    if "transparency" in picture.info:
+        opaque = np.asarray(picture.convert("RGBA"))[..., 3] >= 128
+        plane = np.where(opaque, plane, 0)
+    return plane
+
+
+def _without_grey_edges(plane: np.ndarray) -> np.ndarray:
+    """A mask drawn with soft edges as black and white; one that numbers instances as it is."""
+    if plane.max(initial=0) != 255:
+        return plane
+    counts = np.bincount(plane.reshape(-1), minlength=256)
+    soft = np.count_nonzero(counts[1:255]) > 2 and 2 * counts[255] > counts[1:].sum()
+    return (plane > 127) * 255 if soft else plane
+
+
+def _of_two_values(plane: np.ndarray, path: str | os.PathLike) -> np.ndarray:
+    counts = np.bincount(plane.reshape(-1), minlength=256)
+    clear = counts[:64].sum() + counts[192:].sum()
+    if clear < 0.9 * plane.size or (counts[8:].any() and not counts[192:].any()):
+        raise FormatError(
+            f"The mask {path} is a JPEG that is not black and white: its values are not exact, so "
+            "that instances can't be told apart. Save masks as PNG."
+        )
+    return (plane > 127) * 255
 
 
 def _other_size(path: str | os.PathLike, found: tuple[int, int], size: tuple[int, int]) -> str:

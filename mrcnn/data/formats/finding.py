@@ -8,10 +8,9 @@ import re
 from pathlib import Path
 from typing import NoReturn
 
-from mrcnn.data.formats import cvat, yolo_files
+from mrcnn.data.formats import cvat, pairing, yolo_files
 from mrcnn.data.formats.coco import set_name
-from mrcnn.data.formats.files import MASK_SUFFIXES, Folders
-from mrcnn.data.formats.folders import MASK_FOLDERS, PICTURE_FOLDERS
+from mrcnn.data.formats.files import Folders
 from mrcnn.data.formats.notes import FormatError
 from mrcnn.data.formats.reading import Part
 from mrcnn.data.formats.via_files import is_csv_of_via
@@ -251,23 +250,26 @@ def _mask_folders(folder: Path, folders: Folders) -> dict[str, Part]:
         below = folders.names(folder / name)
         if "images" in below and "masks" in below and not _indexed(folder / name, folders):
             return {"": Part("masks", folder)}
+    for pictures, masks in pairing.folder_pairs(folder, folders):
+        names, files = (
+            pairing.picture_names(pictures, folders),
+            pairing.mask_names(masks, folders),
+        )
+        found = pairing.instance_files(names, files)
+        if 2 * len(found) > len(files) and not pairing.pairs(names, files):
+            return {"": Part("masks", folder, (pictures, masks))}
     return {}
 
 
 def _indexed(folder: Path, folders: Folders) -> dict[str, Part]:
-    """Folders of pictures and of masks with a name in common."""
-    there = folders.names(folder)
-    pictures = next((name for name in PICTURE_FOLDERS if name in there), None)
-    masks = next((name for name in MASK_FOLDERS if name in there), None)
-    if pictures is None or masks is None:
-        return {}
-    stems = {os.path.splitext(name)[0] for name in folders.names(folder / pictures)}
-    files = folders.with_suffix(folder / masks, MASK_SUFFIXES)
-    return {"": Part("indexed", folder)} if _in_common(files, stems) else {}
-
-
-def _in_common(files: list[str], stems: set[str]) -> bool:
-    return any(os.path.splitext(name)[0] in stems for name in files)
+    """Folders of pictures and of masks whose names belong together, or one folder of both."""
+    for pictures, masks in pairing.folder_pairs(folder, folders):
+        names = pairing.picture_names(pictures, folders)
+        if pairing.pairs(names, pairing.mask_names(masks, folders)):
+            return {"": Part("indexed", folder, (pictures, masks))}
+    if pairing.one_folder(pairing.picture_names(folder, folders)):
+        return {"": Part("indexed", folder, (folder, folder))}
+    return {}
 
 
 # -- One file ---------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 masks    <id>/images/<name>.png   <id>/masks/*.png: one file an instance (nuclei, Kaggle 2018)
 indexed  images/<name>.jpg        masks/<name>.png: a pixel's value is its instance's number
+         <name>.tif               <name>_masks.tif beside it
 """
 
 import os
@@ -19,15 +20,20 @@ from mrcnn.data.formats.files import (
     stored_size,
 )
 from mrcnn.data.formats.labelled import LabelledDataset
+from mrcnn.data.formats.named import read_named
 from mrcnn.data.formats.notes import FormatError, Notes
+from mrcnn.data.formats.pairing import folder_pairs, one_folder, pairs
+from mrcnn.data.formats.pieces import only_value, pieces
 from mrcnn.data.formats.reading import Part, Request, finished, number_classes
 from mrcnn.data.formats.shapes import Size
 from mrcnn.data.pictures import SUFFIXES, PictureError
 from mrcnn.geometry.regions import Region
 from mrcnn.whole import no_file
 
-PICTURE_FOLDERS = ("images", "JPEGImages", "image", "imgs", "img")
-MASK_FOLDERS = ("SegmentationObject", "masks", "mask", "labels", "annotations", "instances")
+SPLIT = (
+    "Masks have one value each, so that each separate piece is an instance of its own (--pieces "
+    "whole takes what a file shows as one)."
+)
 VOID = 255  # in palettes: around objects, and what nobody could tell
 VOID_COLOUR = 0xE0E0C0  # the same entry of VOC's palette
 _MOST_INSTANCES = 10_000  # in one file; a photograph has more colours
@@ -36,7 +42,9 @@ _MOST_INSTANCES = 10_000  # in one file; a photograph has more colours
 
 
 class MaskFolders(LabelledDataset):
-    """annotations: the path of the picture's folder of masks."""
+    """annotations: the path of the picture's folder of masks. split: into their pieces."""
+
+    split = False
 
     def stated_size(self, image_id: int) -> Size | None:
         """The size of the first mask."""
@@ -54,7 +62,9 @@ class MaskFolders(LabelledDataset):
         """(1, region) of each file."""
         for file in self._files(image_id):
             plane, _ = read_plane(file, size)
-            yield 1, ((0, 0, *size), plane != 0)
+            region = (0, 0, *size), plane != 0
+            for piece in pieces(region, file) if self.split else (region,):
+                yield 1, piece
 
     def _files(self, image_id: int) -> list[str]:
         folder = self.image_info[image_id]["annotations"]
@@ -75,7 +85,9 @@ class MaskFolders(LabelledDataset):
 
 
 def read_masks(part: Part, request: Request) -> MaskFolders:
-    """Folders <id>/images and <id>/masks. Raises FormatError."""
+    """Folders <id>/images and <id>/masks, or one of masks with names. Raises FormatError."""
+    if part.files:
+        return read_named(part, request)
     notes = Notes()
     dataset = MaskFolders("masks", part.root, notes)
     names, _ = number_classes([request.class_name, *request.labels], request, notes)
@@ -103,6 +115,10 @@ def read_masks(part: Part, request: Request) -> MaskFolders:
             width=None,
             annotations=str(folder / "masks"),
         )
+    single = all(len(dataset._files(i)) == 1 for i in range(len(dataset.image_info)))
+    dataset.split = request.pieces == "split" or (request.pieces == "auto" and single)
+    if dataset.split and dataset.image_info:
+        notes.say(SPLIT)
     total = len(dataset.image_info) + len(missing)
     if missing:
         looked_in = [str(part.root / "*" / "images")]
@@ -124,6 +140,8 @@ class IndexedMasks(LabelledDataset):
         self.values: ClassValues | None = None  # of the class files, if there are any
         self.numbers: Mapping[str, int] = {}  # class ids by label
         self.void_colours: tuple[int, ...] = (0,)
+        self.white: int | None = None  # the only value of masks in black and white
+        self.pieces = "whole"
 
     def stated_size(self, image_id: int) -> Size | None:
         """The size of the mask file."""
@@ -156,14 +174,18 @@ class IndexedMasks(LabelledDataset):
             own = pixels[starts[i] : ends[i]]
             class_id = self._class_of(own, *classes) if classes else 1
             if class_id:
-                yield class_id, _region(own, size[1])
+                region = _region(own, size[1])
+                # A file of several values numbers its instances, whatever the others do.
+                apart = self.pieces == "split" or (self.pieces == "auto" and len(wanted) == 1)
+                for piece in pieces(region, files["instances"]) if apart else (region,):
+                    yield class_id, piece
             elif class_id is None:
                 self.tell(image_id, "Instances left out: their class is none that is known")
 
     def _is_void(self, value: int, kind: str) -> bool:
         if kind == "colour":
             return value in self.void_colours
-        return value == 0 or (kind == "index" and value == VOID)
+        return value == 0 or (kind == "index" and value == VOID != self.white)
 
     def _class_of(self, pixels: np.ndarray, plane: np.ndarray, kind: str) -> int | None:
         """The class that most of the pixels have: 0 if it is not wanted, None if unknown."""
@@ -180,18 +202,22 @@ class IndexedMasks(LabelledDataset):
 def read_indexed(part: Part, request: Request) -> IndexedMasks:
     """images/ and masks/ of the same names, or VOC's folders. Raises FormatError."""
     notes = Notes()
-    pictures, masks = (
-        _folder(part.root, names, request) for names in (PICTURE_FOLDERS, MASK_FOLDERS)
-    )
-    pictures = request.images or pictures
-    if pictures is None or masks is None:
+    found = part.files or next(folder_pairs(part.root, request.folders), None)
+    if not found:
         raise FormatError(f"{part.root} must hold two folders, images and masks.")
-    by_stem = {
-        os.path.splitext(name)[0]: name for name in request.folders.with_suffix(pictures, SUFFIXES)
-    }
+    masks = found[1]
+    pictures = request.images or found[0]
+    names = request.folders.with_suffix(pictures, SUFFIXES)
+    files = request.folders.with_suffix(masks, MASK_SUFFIXES)
+    if pictures == masks:
+        paired = one_folder(names)
+        files = list(paired)
+    else:
+        paired = pairs(names, files)
+    by_stem = {os.path.splitext(mask)[0]: picture for mask, picture in paired.items()}
     mask_names = {
         os.path.splitext(name)[0]: name
-        for name in request.folders.with_suffix(masks, MASK_SUFFIXES)
+        for name in files
         if part.members is None or os.path.splitext(name)[0] in part.members
     }
     missing = [name for stem, name in mask_names.items() if stem not in by_stem]
@@ -202,9 +228,10 @@ def read_indexed(part: Part, request: Request) -> IndexedMasks:
             if missing
             else f"{masks} holds no mask file ({', '.join(MASK_SUFFIXES)})."
         )
-    for stem in by_stem:
-        if stem not in mask_names and (part.members is None or stem in part.members):
-            notes.count("Pictures left out: they have no mask file", by_stem[stem])
+    for name in names:
+        stem = os.path.splitext(name)[0]
+        if name not in {*paired, *paired.values()} and stem in (part.members or {stem}):
+            notes.count("Pictures left out: they have no mask file", name)
     dataset = IndexedMasks(part.format, part.root, notes)
     if pictures.name == "JPEGImages":
         dataset.void_colours = (0, VOID_COLOUR)
@@ -224,6 +251,14 @@ def read_indexed(part: Part, request: Request) -> IndexedMasks:
         labels = dataset.values.names()
     else:
         notes.say(f"There are no classes, so that all instances are of one, {request.class_name}.")
+    both = [(masks / name, pictures / by_stem[stem]) for stem, name in mask_names.items()]
+    if not class_names and masks.name != "SegmentationObject":
+        dataset.white = only_value(both)
+    if request.pieces == "split" or (dataset.white and request.pieces == "auto"):
+        dataset.pieces = request.pieces
+        notes.say(SPLIT)
+    elif dataset.white:
+        notes.say("Masks have one value each: what a file shows is taken as one instance.")
     notes.say(
         f"Each value but 0 in {masks.name} is one instance (in palettes 255 is void, and in colour "
         "files each colour but black is one)."
@@ -247,11 +282,6 @@ def read_indexed(part: Part, request: Request) -> IndexedMasks:
             },
         )
     return finished(dataset, notes)
-
-
-def _folder(root: Path, names: tuple[str, ...], request: Request) -> Path | None:
-    there = request.folders.names(root)
-    return next((root / name for name in names if name in there), None)
 
 
 def _region(pixels: np.ndarray, width: int) -> Region:

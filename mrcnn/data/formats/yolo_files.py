@@ -8,8 +8,8 @@ from pathlib import Path
 
 from mrcnn.data.formats.classes import LISTS
 from mrcnn.data.formats.files import Folders, is_picture, natural_name, read_text
-from mrcnn.data.formats.folders import PICTURE_FOLDERS
 from mrcnn.data.formats.notes import Dropped, FormatError, shortened
+from mrcnn.data.formats.pairing import PICTURE_FOLDERS
 from mrcnn.data.formats.plain_yaml import Value, read_yaml
 from mrcnn.data.formats.reading import Part, Request
 
