@@ -23,6 +23,9 @@ TABLE = {
     # tests/export runs these with a network that is written in seconds.
     r"mrcnn export .*": "parse",
     r"mrcnn .*--(weights exported/\S+|engine \w+)": "parse",
+    r"mrcnn serve .*": "parse",  # tests/serve/ runs it
+    r"([A-Z_]+=\S+ )+mrcnn serve .*": "known",
+    r"curl .*/v1/detect.*": "known",
     r"mrcnn .*": "run",
     r"python3 -m venv \.venv": "known",
     r"\. \.venv/bin/activate": "known",
