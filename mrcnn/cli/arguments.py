@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 from mrcnn.data.formats import FORMATS
+from mrcnn.data.formats.reading import PIECES
 from mrcnn.detect.engines import ENGINES
 
 
@@ -45,6 +46,23 @@ def add_data_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="NAME",
         help="what is labelled, where the files don't name it, as with masks (default: object)",
     )
+    parser.add_argument(
+        "--class-attribute",
+        metavar="NAME",
+        help="the attribute of a region that holds its class, where several could (VIA)",
+    )
+    parser.add_argument(
+        "--pieces",
+        default="auto",
+        choices=PIECES,
+        help="of a mask with one value: split makes an instance of each separate piece, whole one "
+        "of all (default: split where a folder holds masks in black and white)",
+    )
+
+
+def reading(args: argparse.Namespace) -> dict[str, Any]:
+    """How labels are read, beside their format, as `mrcnn.data.parts.open_part` takes it."""
+    return {name: getattr(args, name) for name in ("class_name", "class_attribute", "pieces")}
 
 
 def add_parts_arguments(parser: argparse.ArgumentParser) -> None:

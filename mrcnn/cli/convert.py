@@ -15,7 +15,7 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
-from mrcnn.cli.arguments import add_force_argument, add_parts_arguments
+from mrcnn.cli.arguments import add_force_argument, add_parts_arguments, reading
 from mrcnn.data.classes import used_classes
 from mrcnn.data.dataset import Dataset
 from mrcnn.data.joining import WHOLE, each_part, part_names
@@ -60,7 +60,9 @@ def run(args: argparse.Namespace) -> int:
     if not args.force:
         for path in places.values():
             check_free(path)
-    datasets = dict(each_part(args.data, args.format, args.subset, args.class_name, args.added))
+    datasets = dict(
+        each_part(args.data, args.format, args.subset, added=args.added, **reading(args))
+    )
     # All parts list the same classes: those that have an instance in any of them.
     used = used_classes(datasets.values(), crowds=True)
     for part, dataset in datasets.items():

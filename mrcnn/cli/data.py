@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from mrcnn.cli import convert, data_review
-from mrcnn.cli.arguments import add_config_arguments, add_parts_arguments, number
+from mrcnn.cli.arguments import add_config_arguments, add_parts_arguments, number, reading
 from mrcnn.cli.configs import apply_setting, load_config
 from mrcnn.config import Config, explicit_names
 from mrcnn.data.classes import count_labels, disagreement
@@ -102,7 +102,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _parts(args: argparse.Namespace) -> Iterator[tuple[str, Dataset]]:
-    return each_part(args.data, args.format, args.subset, args.class_name, args.added)
+    return each_part(args.data, args.format, args.subset, added=args.added, **reading(args))
 
 
 # -- check ----------------------------------------------------------------------------------

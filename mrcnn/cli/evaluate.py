@@ -24,6 +24,7 @@ from mrcnn.cli.arguments import (
     add_logs_argument,
     fraction,
     number,
+    reading,
 )
 from mrcnn.cli.configs import apply_setting, load_config
 from mrcnn.cli.detector import load_detector
@@ -32,6 +33,7 @@ from mrcnn.config import Config
 from mrcnn.data import formats
 from mrcnn.data.coco_names import COCO_NAMES
 from mrcnn.data.formats import FormatError
+from mrcnn.data.formats.reading import PIECES
 from mrcnn.data.parts import open_part
 from mrcnn.detect import card
 from mrcnn.detect.configs import check_fits, class_names, config_from_weights, one_for_all
@@ -68,7 +70,9 @@ _MATTERS = (
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of `mrcnn evaluate`."""
     add_data_arguments(parser)
-    parser.set_defaults(format=None, class_name=None)  # as in the training, if the weights say it
+    parser.set_defaults(
+        format=None, class_name=None, pieces=None
+    )  # as in the training, if the weights say it
     add = parser.add_argument
     source = parser.add_mutually_exclusive_group()
     source.add_argument(
@@ -175,10 +179,11 @@ class Plan:
 
 def _task(args: argparse.Namespace, read_as: Mapping[str, str]) -> Task:
     path = Path(args.data).expanduser()
-    format, class_name = _reading(args, path, read_as)
+    format, how = _reading(args, path, read_as)
+    class_name = how["class_name"]
     parts = [] if args.subset else formats.subsets(path, format)
     part = args.subset or ("val" if parts else "all")
-    dataset = open_part(args.data, format, part, class_name)
+    dataset = open_part(args.data, format, part, **how)
     image_ids = [int(i) for i in dataset.image_ids][: args.limit]
     if not image_ids:
         raise UsageError(f"{args.data} has no labelled pictures to measure with.")
@@ -208,24 +213,32 @@ def _task(args: argparse.Namespace, read_as: Mapping[str, str]) -> Task:
     )
 
 
-def _reading(args: argparse.Namespace, path: Path, read_as: Mapping[str, str]) -> tuple[str, str]:
-    """(format, class name) to read labels with: as asked for, else as in the training."""
-    class_name = args.class_name or read_as.get("class_name", "object")
+def _reading(
+    args: argparse.Namespace, path: Path, read_as: Mapping[str, str]
+) -> tuple[str, dict[str, Any]]:
+    """(format, the rest) to read labels with: as asked for, else as in the training."""
+    usual = {"class_name": "object", "class_attribute": None, "pieces": "auto"}
+    asked = reading(args)
+    how = {name: asked[name] or read_as.get(name, usual[name]) for name in usual}
+    if how["pieces"] not in PIECES:
+        how["pieces"] = "auto"
     format = args.format or read_as.get("format", "auto")
     if format != "auto" and not args.format:
         try:
             formats.subsets(path, format)
         except FormatError:  # other data than those of the training
             format = "auto"
-    return format, class_name
+    return format, how
 
 
 def _read_as(info: WeightsInfo) -> dict[str, str]:
-    """What a weight file says of how the labels were read: format and class name."""
+    """What a weight file says of how the labels were read: format, class name and the like."""
     told = info.description.get("data")
     told = told if isinstance(told, dict) else {}
     kept = {
-        name: told[name] for name in ("format", "class_name") if isinstance(told.get(name), str)
+        name: told[name]
+        for name in ("format", "class_name", "class_attribute", "pieces")
+        if isinstance(told.get(name), str)
     }
     if kept.get("format") not in formats.FORMATS:
         kept.pop("format", None)

@@ -15,7 +15,7 @@ import os
 import shlex
 from typing import Any
 
-from mrcnn.cli.arguments import add_config_arguments, add_data_arguments, number
+from mrcnn.cli.arguments import add_config_arguments, add_data_arguments, number, reading
 from mrcnn.cli.configs import apply_setting, load_config
 from mrcnn.cli.weights import BEGIN, check_name
 from mrcnn.data.augment import RECIPES
@@ -104,7 +104,7 @@ def wishes(args: argparse.Namespace) -> Wishes:
         args.data,
         args.val,
         format=args.format,
-        class_name=args.class_name,
+        **reading(args),
         weights=args.weights,
         logs=os.path.expanduser(args.logs),
         layers=args.layers,
@@ -150,7 +150,7 @@ def train(plan: Plan, args: argparse.Namespace) -> int:
     elif plan.start.path:
         model.load_weights(plan.start.path, by_name=True, exclude=plan.exclude)
     # `mrcnn evaluate` reads its labels alike.
-    model.keras_model.data = {"format": args.format, "class_name": args.class_name}
+    model.keras_model.data = {"format": args.format, **reading(args)}
     if not plan.start.resume:
         model.set_log_dir()  # a checkpoint of another task doesn't say where this one goes
     try:
@@ -237,7 +237,10 @@ def _validation(args: argparse.Namespace) -> list[str]:
     """The words by which `mrcnn evaluate` takes the pictures that were not trained on."""
     words = [args.val, "--subset", "all"] if args.val else [args.data, "--subset", "val"]
     words += ["--format", args.format] if args.format != "auto" else []
-    return words + (["--class-name", args.class_name] if args.class_name != "object" else [])
+    usual = {"class_name": "object", "class_attribute": None, "pieces": "auto"}
+    for name, value in reading(args).items():
+        words += [f"--{name.replace('_', '-')}", value] if value != usual[name] else []
+    return words
 
 
 def _name(args: argparse.Namespace) -> list[str]:

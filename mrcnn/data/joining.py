@@ -8,6 +8,7 @@ is; classes are, if their name is.
 import os
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from mrcnn.data import formats
 from mrcnn.data.classes import used_classes
@@ -39,9 +40,11 @@ def each_part(
     subset: str | None = None,
     class_name: str = "object",
     added: Sequence[str | os.PathLike] = (),
+    **how: Any,
 ) -> Iterator[tuple[str, LabelledDataset | View]]:
     """The name of each wanted part, and its pictures, prepared.
 
+    how: class_attribute and pieces, as `mrcnn.data.open` takes them.
     added: sets that are joined to it, of any format; later ones count more.
     Raises UsageError for a picture of these that could belong to several parts, and what
     `part_names` raises.
@@ -49,13 +52,14 @@ def each_part(
     if subset and added:
         raise UsageError("--with joins whole sets: leave --subset out.")
     names = part_names(data, format, subset)
-    parts = ((name, _open(data, format, name, class_name)) for name in names)
+    parts = ((name, _open(data, format, name, class_name, **how)) for name in names)
     if not added:
         yield from parts
         return
     others = {
         os.fspath(path): {
-            name: _open(path, "auto", name, class_name) for name in _parts(path, "auto") or [WHOLE]
+            name: _open(path, "auto", name, class_name, **how)
+            for name in _parts(path, "auto") or [WHOLE]
         }
         for path in added
     }
@@ -122,11 +126,11 @@ def _parts(data: str | os.PathLike, format: str) -> list[str]:
     return formats.subsets(existing(data), format)
 
 
-def _open(data: str | os.PathLike, format: str, name: str, class_name: str) -> Dataset:
+def _open(data: str | os.PathLike, format: str, name: str, class_name: str, **how: Any) -> Dataset:
     if name in _parts(data, format):
         # All of it, as the files have it; to train, a fifth might be kept for validation.
-        return formats.open(Path(data).expanduser(), format, name, class_name=class_name)
-    return open_part(data, format, name, class_name)
+        return formats.open(Path(data).expanduser(), format, name, class_name=class_name, **how)
+    return open_part(data, format, name, class_name, **how)
 
 
 def _key(dataset: Dataset, image_id: int) -> Hashable:

@@ -9,6 +9,7 @@ import hashlib
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from mrcnn.data import formats
 from mrcnn.data.classes import used_classes
@@ -30,37 +31,43 @@ def open_part(
     format: str = "auto",
     subset: str = "train",
     class_name: str = "object",
+    class_attribute: str | None = None,
+    pieces: str = "auto",
 ) -> formats.LabelledDataset | View:
     """Open the part of a data set that a command needs, prepared.
 
     subset: "train" or "val" (a part that is called so, or "valid", "val2017" and the like), the
         name of any other part, or "all" for a set without parts.
     class_name: of the only class, where the files name none.
+    class_attribute, pieces: as `mrcnn.data.open` takes them.
     Where the data have no part for validation, a fifth of the pictures, at least one, is kept for
     it: the same pictures each time, and nearly the same ones after more were added. A sentence in
     `notes` then says so.
     Raises UsageError where there is no such part, or FormatError for data that can't be read.
     """
     path = existing(data)
+    how: dict[str, Any] = {
+        "class_name": class_name,
+        "class_attribute": class_attribute,
+        "pieces": pieces,
+    }
     parts = formats.subsets(path, format)
     if subset == "all" and not parts:
-        return formats.open(path, format, class_name=class_name)
+        return formats.open(path, format, **how)
     if subset in parts and subset not in _CALLED:
-        return formats.open(path, format, subset, class_name=class_name)
+        return formats.open(path, format, subset, **how)
     told = f"it has {', '.join(parts)}" if parts else "it is one set without parts"
     if subset not in _CALLED:
         raise UsageError(f"{path} has no part {subset}: {told}.")
     there = {which for which in _CALLED for part in parts if is_called(part, which)}
     if {subset, "val"} <= there:
-        return formats.open(path, format, subset, class_name=class_name)
+        return formats.open(path, format, subset, **how)
     if parts and "train" not in there:
         raise UsageError(
             f"{path} has no part {subset}: {told}. Name one of them train, or give the path of the "
             "one that you mean."
         )
-    return _split(
-        formats.open(path, format, "train" if parts else None, class_name=class_name), subset
-    )
+    return _split(formats.open(path, format, "train" if parts else None, **how), subset)
 
 
 def with_classes(

@@ -58,7 +58,7 @@ class Wishes:
     """What somebody wants of a training; all else is chosen.
 
     data: labelled pictures. val: others for validation, where `data` doesn't hold them.
-    format, class_name: as `mrcnn.data.parts.open_part` takes them.
+    format, class_name, class_attribute, pieces: as `mrcnn.data.parts.open_part` takes them.
     weights: coco, imagenet, nucleus, none, last, best, or a path; None chooses.
     logs: the folder of all runs. layers, augment: as `MaskRCNN.train` and `RECIPES` of
     `mrcnn.data.augment` have them. epochs: None chooses.
@@ -69,6 +69,8 @@ class Wishes:
     val: str | os.PathLike | None = None
     format: str = "auto"
     class_name: str = "object"
+    class_attribute: str | None = None
+    pieces: str = "auto"
     weights: str | None = None
     logs: str | os.PathLike = "logs"
     config: Config = field(default_factory=lambda: type("TrainConfig", (Config,), {})())
@@ -114,7 +116,8 @@ def make_plan(wishes: Wishes) -> Plan:
     wanted = [(wishes.data, "all"), (wishes.val, "all")]
     if not wishes.val:
         wanted = [(wishes.data, "train"), (wishes.data, "val")]
-    train, val = (open_part(path, wishes.format, part, wishes.class_name) for path, part in wanted)
+    how = wishes.class_name, wishes.class_attribute, wishes.pieces
+    train, val = (open_part(path, wishes.format, part, *how) for path, part in wanted)
     if "NAME" not in fixed:
         config.NAME = run_name(wishes.data)
     start = find_start(wishes.weights, wishes.logs, config)

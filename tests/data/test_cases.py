@@ -3,6 +3,7 @@
 Their pictures are 48 high and 64 wide, with an object at A (192 pixels), B (384) or C (192).
 """
 
+import argparse
 import csv
 import json
 import struct
@@ -13,6 +14,7 @@ import pytest
 from labelled_sets import picture, write_json
 from PIL import Image
 
+from mrcnn.cli import evaluate, main, train
 from mrcnn.data import open as open_set
 from mrcnn.data.check import check_dataset
 from mrcnn.data.formats import FormatError
@@ -650,3 +652,30 @@ def test_numbers_in_a_jpeg_are_refused(tmp_path):
     put(tmp_path / "masks" / "a.jpg", mask(A, B, values=[60, 120]))
     with pytest.raises(FormatError, match="a JPEG that is not black and white.*Save masks as PNG"):
         open_set(tmp_path).load_mask(0)
+
+
+# -- What the commands pass on -------------------------------------------------------------------
+
+
+def test_the_commands_pass_on_how_labels_are_read(tmp_path, capsys):
+    for part in ("train", "val"):
+        draw(tmp_path / part / "a.png")
+        rows = [{"name": "car", "colour": colour} for colour in ("red", "blue", "red")]
+        via(tmp_path / part / "via.json", *rows)
+    words = [str(tmp_path), "--class-attribute", "colour", "--pieces", "whole"]
+    assert main(["data", "check", *words]) == 0
+    assert "  red             2 in 1 picture" in capsys.readouterr().out
+    assert main(["data", "convert", *words, str(tmp_path / "out"), "--to", "coco"]) == 0
+    assert open_set(tmp_path / "out" / "train").class_names == ["BG", "blue", "red"]
+
+    parser = argparse.ArgumentParser()
+    train.add_arguments(parser)
+    wanted = train.wishes(parser.parse_args(words))
+    assert (wanted.class_attribute, wanted.pieces) == ("colour", "whole")
+    parser = argparse.ArgumentParser()
+    evaluate.add_arguments(parser)
+    kept = {"class_name": "cell", "class_attribute": "colour", "pieces": "whole"}  # in a checkpoint
+    plain = parser.parse_args([str(tmp_path), "--weights", "x.h5"])
+    assert evaluate._reading(plain, tmp_path, kept) == ("auto", kept)
+    asked = parser.parse_args([str(tmp_path), "--weights", "x.h5", "--pieces", "split"])
+    assert evaluate._reading(asked, tmp_path, kept)[1] == {**kept, "pieces": "split"}
