@@ -415,8 +415,10 @@ for (const kind of ["pointermove", "pointerdown"]) {
     if (instance !== state.lit) light(instance);
   });
 }
-$("canvas").addEventListener("pointerleave", (event) => { if (event.pointerType === "mouse") light(null); });
-$("list").addEventListener("pointerleave", () => { if (document.activeElement !== $("list")) light(null); });
+// Who goes through the list by keys keeps what is lit, wherever the pointer rests.
+const leave = () => { if (document.activeElement !== $("list")) light(null); };
+$("canvas").addEventListener("pointerleave", (event) => { if (event.pointerType === "mouse") leave(); });
+$("list").addEventListener("pointerleave", leave);
 $("list").addEventListener("blur", () => light(null));
 $("list").addEventListener("focus", () => {
   if (!state.lit) light(state.shown.instances.find(visible) || null);
