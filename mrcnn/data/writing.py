@@ -215,7 +215,8 @@ def polygon_on_edges(
     """
     y1, x1, y2, x2 = instance.box
     crop = instance.mask[y1:y2, x1:x2]
-    for min_iou in (MIN_IOU, 1.0):
+    # An outline of few points may pass pixels' centres, and lose them by rounding.
+    for min_iou in (MIN_IOU, np.inf):
         points = outline(instance.mask, min_iou, instance.box, edges=True) + 0.5
         drawn = polygon_mask(read_back(points) - 0.5 - (y1, x1), crop.shape)
         if mask_iou(drawn, crop) >= MIN_IOU:

@@ -174,7 +174,8 @@ def outline(
     Its points lie on the picture, between 0 and the size - 1 of each side, where labelling tools
     want them; on a side of a single pixel between -0.5 and 0.5.
     mask: bool [height, width]. min_iou: what the IoU of the filled polygon with the mask must
-        reach; 1 gives exactly the same pixels. box: its (y1, x1, y2, x2) in pixels, if known.
+        reach; 1 gives exactly the same pixels, and infinity lines that pass no pixel's centre,
+        so that they bear rounding. box: its (y1, x1, y2, x2) in pixels, if known.
     edges: points may lie on the outer edges of the outermost pixels, at -0.5 and the size - 0.5.
     Returns [num_points, (y, x)], multiples of 0.5; no points for an empty mask.
     """

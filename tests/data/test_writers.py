@@ -30,8 +30,10 @@ from mrcnn.data.writers import (
     write_labelme,
     write_via,
 )
+from mrcnn.data.writing import Instance, polygon_on_edges
 from mrcnn.geometry.boxes import extract_bboxes
 from mrcnn.geometry.outlines import mask_iou
+from mrcnn.geometry.regions import polygon_mask
 
 NAMES = ["BG", "cell", "large cell, round"]
 
@@ -371,6 +373,15 @@ def test_label_studio_has_predictions_an_interface_and_the_way_to_the_pictures(i
     dataset = formats.open(elsewhere)
     assert Path(dataset.image_info[0]["path"]).parent == elsewhere
     assert [bool(info.get("predicted")) for info in dataset.image_info] == [True, False]
+
+
+def test_an_outline_that_passes_pixels_survives_rounding():
+    """A triangle's slanted side goes through the middles of its pixels, if it has few points."""
+    mask = np.tril(np.ones((12, 12), bool))
+    instance = Instance(1, False, None, mask, (0, 0, 12, 12))
+    for shift in (0, 1e-9, -1e-9, 1e-4, -1e-4):
+        points = polygon_on_edges(instance, lambda p, shift=shift: p + shift)
+        assert mask_iou(polygon_mask(points + shift - 0.5, mask.shape), mask) >= 0.98
 
 
 @pytest.mark.parametrize("format", ["yolo", "cvat", "labelstudio"])
