@@ -165,7 +165,7 @@ def inspect(path: str | os.PathLike) -> WeightsInfo:
         layers=0,
         tensors=0,
         parameters=int(card.told.get("parameters", 0)),
-        backbone=told.get("BACKBONE", "other"),
+        backbone=str(told.get("BACKBONE", "a function")),  # it is in the file, whatever it is
         anchors_per_location=None,
         parts=list(PARTS),
         attributes={"NUM_CLASSES": int(told["NUM_CLASSES"])},

@@ -12,7 +12,7 @@ from pathlib import Path
 from mrcnn import __version__
 from mrcnn.config import Config
 from mrcnn.detect.card import BUILT_IN, sha256
-from mrcnn.detect.runtimes import home
+from mrcnn.detect.runtimes import home, need
 from mrcnn.words import printable
 
 ENGINES = ("tensorflow", "openvino", "onnx")
@@ -28,7 +28,11 @@ def kept_export(
     """The exported file of weights for an engine, made where it isn't there yet.
 
     convert: gives f(format, folder) that exports; it is called only when it is needed.
+    Raises UsageError where the engine's package is missing.
     """
+    need(
+        {"openvino": "openvino", "onnx": "onnxruntime"}[engine], engine, Path(f"--engine {engine}")
+    )
     told = {name: value for name, value in config.hyper_parameters().items() if name in BUILT_IN}
     told["DETECTION_MAX_INSTANCES"] = int(config.DETECTION_MAX_INSTANCES)
     made_of = json.dumps([sha256([weights]), __version__, told], sort_keys=True)

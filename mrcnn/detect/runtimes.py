@@ -94,7 +94,6 @@ def _onnx(card: Card, threads: int) -> Run:
         options.log_severity_level = 3
         session = ort.InferenceSession(str(card.path), options, ["CPUExecutionProvider"])
     names = [node.name for node in session.get_inputs()]
-    names += [node.name for node in session.get_overridable_initializers()]
 
     def run(feed: Feed) -> dict[str, np.ndarray]:
         found = session.run(list(OUTPUTS), {name: feed[name] for name in names})

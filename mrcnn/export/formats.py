@@ -115,8 +115,6 @@ def _onnx(network: PortableNetwork, config: Config, path: Path) -> None:
     signature = [_picture(config), tf.TensorSpec([1], tf.float32, "min_confidence")]
     function = tf.function(lambda picture, min_confidence: call(picture, min_confidence))
     model, _ = tf2onnx.convert.from_function(function, signature, opset=_OPSET)
-    # An input with a value of its own may be left out by a caller.
-    model.graph.initializer.append(onnx.numpy_helper.from_array(_least(config), "min_confidence"))
     model.producer_name = "mrcnn"
     onnx.save(model, os.fspath(path))
 
@@ -154,7 +152,7 @@ def described(to: str, config: Config, size: tuple[int, int] | None) -> dict[str
             "shape": [4],
             "is": "(y1, x1, y2, x2) of the picture in its padding, pixels",
         }
-    optional = {"onnx": ", may be left out", "saved_model": ", of picture_and_confidence alone"}
+    optional = {"saved_model": ", of picture_and_confidence alone"}
     inputs["min_confidence"] = {
         "type": "float32",
         "shape": [1],

@@ -12,8 +12,10 @@ import pytest
 import skimage.io
 from small_network import blobs, reconfigured
 
+from mrcnn.cli import main
 from mrcnn.config import Config
 from mrcnn.detect.card import card_path, format_of, inspect, read_card
+from mrcnn.detect.engines import kept_export
 from mrcnn.detect.exported import Exported, Found, least_confidence
 from mrcnn.errors import UsageError
 from mrcnn.export import proof
@@ -140,6 +142,52 @@ def test_a_saved_model_needs_nothing_of_this_package(exported, pictures):
     np.testing.assert_array_equal(of_bytes["boxes"], picture["boxes"])
     named = [name for name in sys.modules if name.startswith("mrcnn.")]
     assert named  # they are there in this process; the file itself holds operations alone
+
+
+def test_detect_takes_a_file_as_weights(exported, pictures, tmp_path, capsys):
+    path, out = exported("saved_model"), tmp_path / "out"
+    argv = ["detect", str(pictures[0]), "--weights", str(path), "--out", str(out)]
+    assert main([*argv, "--no-pictures", "--min-confidence", "0.2"]) == 0
+    told = capsys.readouterr().out
+    assert "Runtime: TensorFlow, SavedModel" in told
+    assert "round" in told or "square" in told
+    assert json.loads((out / "results.json").read_text())
+    assert main([*argv, "--set", "IMAGE_MAX_DIM=128"]) == 2
+    assert "was exported with IMAGE_MAX_DIM = 64" in capsys.readouterr().err
+    assert main([*argv, "--engine", "onnx"]) == 2
+    assert "leave --engine out" in capsys.readouterr().err
+    assert main(["export", str(path), "--to", "onnx"]) == 2
+    assert "is exported already" in capsys.readouterr().err
+
+
+def test_an_engine_exports_once(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "onnxruntime", sys)  # whether it is there doesn't matter
+    monkeypatch.setenv("MRCNN_HOME", str(tmp_path))
+    (tmp_path / "cells.h5").write_bytes(b"weights")
+    made = []
+
+    def convert():
+        def write(to, folder):
+            folder.mkdir(parents=True)
+            made.append(folder / f"cells.{to}")
+            made[-1].write_bytes(b"")
+            return made[-1]
+
+        return write
+
+    config = type("OfCells", (Config,), {"NUM_CLASSES": 2})()
+
+    def kept():
+        return kept_export(tmp_path / "cells.h5", config, "onnx", convert, lambda text: None)
+
+    first = kept()
+    config.DETECTION_MIN_CONFIDENCE = 0.1  # is asked for when it runs
+    assert kept() == first and len(made) == 1
+    config.RPN_NMS_THRESHOLD = 0.5
+    assert kept() != first and len(made) == 2
+    (tmp_path / "cells.h5").write_bytes(b"other weights")
+    kept()
+    assert len(made) == 3
 
 
 # -- What goes wrong ------------------------------------------------------------------------
