@@ -679,3 +679,49 @@ def test_the_commands_pass_on_how_labels_are_read(tmp_path, capsys):
     assert evaluate._reading(plain, tmp_path, kept) == ("auto", kept)
     asked = parser.parse_args([str(tmp_path), "--weights", "x.h5", "--pieces", "split"])
     assert evaluate._reading(asked, tmp_path, kept)[1] == {**kept, "pieces": "split"}
+
+
+# -- Names of files, and other tools -------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "named, there",
+    [
+        ("my%20cell.png", "my cell.png"),
+        ("my cell.png", "my%20cell.png"),
+        ("images/A.PNG", "a.png"),
+        ("zelle\u0308.png", "zell\u00eb.png"),
+    ],
+)
+def test_names_that_are_written_otherwise(named, there, tmp_path):
+    draw(tmp_path / there)
+    write_json(tmp_path / "x.json", coco([{"segmentation": [flat(A)]}], pictures=[named]))
+    assert found(open_set(tmp_path)) == [("cell", 192)]
+
+
+def test_a_name_is_not_guessed_between_two(tmp_path):
+    draw(tmp_path / "A.png")
+    draw(tmp_path / "a.PNG")
+    write_json(tmp_path / "x.json", coco([{"segmentation": [flat(A)]}], pictures=["a.png"]))
+    with pytest.raises(FormatError, match="1 of 1 pictures are missing"):
+        open_set(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "name, content, told",
+    [
+        ("ds/ann/a.png.json", '{"objects": [{"classTitle": "x"}]}', "Supervisely's labels"),
+        ("RoiSet.zip", "PK", "ImageJ's ROIs.*label image"),
+        ("a_gtFine_instanceIds.png", "", "Cityscapes' labels"),
+        ("annotations/captions_val2017.json", "{}", "COCO's captions.*instances_"),
+        ("annotations/person_keypoints_train.json", "{}", "COCO's keypoints.*that file itself"),
+        ("a_seg.npy", "", "cellpose's own file.*Save masks"),
+        ("train.csv", "ImageId,EncodedPixels\n", "run-lengths of Kaggle"),
+        ("x.tfrecord", "", "TFRecords"),
+    ],
+)
+def test_what_is_not_read_is_named(name, content, told, tmp_path):
+    (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / name).write_text(content)
+    with pytest.raises(FormatError, match=f"looks like {told}"):
+        open_set(tmp_path)

@@ -1,12 +1,15 @@
 """Files of labelled sets: reading them without surprises, and finding the pictures they name."""
 
+import itertools
 import json
 import os
+import unicodedata
 import warnings
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import numpy as np
 from PIL import Image
@@ -193,15 +196,59 @@ def find_folder(
                 best = found, base, way
             if found == len(names):
                 return {name: os.path.join(base, file) for name, file in zip(names, way)}
-    _, base, way = best
+    found, base, way = best
     paths = {name: os.path.join(base, file) for name, file in zip(names, way)}
+    if found < len(names):
+        paths = _under_other_names(folders, names, ways, bases, paths)
     missing = [name for name, path in paths.items() if not folders.has(path)]
+    if not missing:
+        return paths
     odd = [
         f" ({path} is {folders.passed_over[path]}.)"
         for path in paths.values()
         if path in folders.passed_over
     ]
     raise FormatError(missing_pictures(source, missing, len(names), bases) + "".join(odd[:1]))
+
+
+def _under_other_names(
+    folders: Folders,
+    names: list[str],
+    ways: list[list[str]],
+    bases: list[str],
+    paths: dict[str, str],
+) -> dict[str, str]:
+    """paths, with files in the place of missing ones whose names are the same but for writing.
+
+    Links have %20 for a blank, Macs compose letters otherwise, and Windows doesn't tell a.JPG from
+    a.jpg. A file is taken where it is the only one so called.
+    """
+    best = paths
+    for folder, way in itertools.product(bases, ways):
+        alike: dict[str, dict[str, list[str]]] = {}
+        tried = {}
+        for name, file in zip(names, way):
+            path = os.path.join(folder, file)
+            below, last = os.path.split(path)
+            if not folders.has(path):
+                if below not in alike:
+                    alike[below] = {}
+                    for other in folders.names(below):
+                        alike[below].setdefault(_as_read(other), []).append(other)
+                same = alike[below].get(_as_read(last), [])
+                path = os.path.join(below, same[0]) if len(same) == 1 else path
+            tried[name] = path
+        if _found(folders, tried) > _found(folders, best):
+            best = tried
+    return best
+
+
+def _found(folders: Folders, paths: dict[str, str]) -> int:
+    return sum(map(folders.has, paths.values()))
+
+
+def _as_read(name: str) -> str:
+    return unicodedata.normalize("NFC", unquote(name)).casefold()
 
 
 def missing_pictures(source: Path, missing: list[str], total: int, looked_in: list[str]) -> str:

@@ -12,6 +12,7 @@ from mrcnn.data.formats import cvat, pairing, yolo_files
 from mrcnn.data.formats.coco import set_name
 from mrcnn.data.formats.files import Folders
 from mrcnn.data.formats.notes import FormatError
+from mrcnn.data.formats.others import recognised
 from mrcnn.data.formats.reading import Part
 from mrcnn.data.formats.via_files import is_csv_of_via
 from mrcnn.whole import no_file, regular_file
@@ -44,6 +45,10 @@ def find_parts(path: Path, format: str, folders: Folders) -> dict[str, Part]:
             return yolo_files.file_parts(path, folders)
         if kind == "cvat":
             return cvat.parts(path, path)
+        if kind in (None, "masks", "indexed") or format == "auto":
+            other = recognised(path, folders) if kind in (None, "coco", "voc") else ""
+            if other and not re.search("keypoints|COCO", other):
+                raise FormatError(f"{path}: {other}")
         if kind in (None, "masks", "indexed"):
             raise FormatError(
                 f"{path} is no annotation file that is known (COCO, VIA, LabelMe or Label Studio "
@@ -78,6 +83,7 @@ def find_parts(path: Path, format: str, folders: Folders) -> dict[str, Part]:
             "JSON, Pascal VOC or CVAT XML, YOLO's images and labels) nor masks (<id>/images and "
             "<id>/masks, or images and masks of the same names), nor folders that do."
             + "".join(odd[:1])
+            + (f" {other}" if (other := recognised(path, folders)) else "")
         )
     if len({part.format for part in found.values()}) > 1:
         shown = ", ".join(f"{name} ({part.format})" for name, part in found.items())
