@@ -103,12 +103,16 @@ def test_yolo_sets_without_a_yaml(places, classes, tmp_path):
     for part in ("train", "valid"):
         images = places.format(part)
         yolo_pair(tmp_path, images, images.replace("images", "labels"), "a", "b")
+    write(
+        tmp_path / places.format("train").replace("images", "labels") / "b.txt", yolo_rows(DOG, 0)
+    )
     if classes:
         write(tmp_path / classes, "leaf\nfruit\n")
     assert subsets(tmp_path) == ["train", "valid"]
     dataset = open_part(tmp_path, subset="val")
     assert masks_of(dataset)[1] == ["fruit" if classes else "class 1"]
     assert ("called by their numbers" in told(dataset)) == (classes is None)
+    assert "differ by a number" not in told(dataset)
 
 
 def test_darknet_lists_and_labels_beside_pictures(tmp_path):

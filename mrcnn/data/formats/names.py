@@ -21,7 +21,9 @@ def numbered(names: Iterable[str]) -> str | None:
     """A sentence about names that differ by a number alone, such as horse-1 and horse-2."""
     groups: dict[str, list[str]] = {}
     for name in names:
-        if found := re.fullmatch(r"(.*[^\W\d_])[-_ .#(]*\d+\)?", name):
+        # "class 1" is what the readers call one without a name.
+        found = re.fullmatch(r"(.*[^\W\d_])[-_ .#(]*\d+\)?", name)
+        if found and found[1] != "class":
             groups.setdefault(found[1].casefold(), []).append(name)
     several = [group for group in groups.values() if len(group) > 1]
     if not several:
