@@ -98,16 +98,17 @@ class Annotations(Attack):
 def read(place: Path, rng: random.Random) -> str:
     """Read a set as the commands do; what came of it."""
     format = rng.choice(["auto", "auto", "auto", *FORMATS])
+    how = {"pieces": rng.choice(["auto", "auto", "whole", "split"])}
     class_name = rng.choice(["object", "thing", "half \ud800"])
     came = ["refused"]
     try:
         parts = formats.subsets(place, format)
         if rng.random() < 0.4:  # as training and evaluating do
             subset = rng.choice([*parts, "train", "val", "all"])
-            came.append(_read_all(open_part(place, format, subset, class_name), rng))
+            came.append(_read_all(open_part(place, format, subset, class_name, **how), rng))
             return came[-1]
         labels = {}  # as `mrcnn data` does
-        for name, dataset in each_part(place, format, None, class_name):
+        for name, dataset in each_part(place, format, None, class_name, **how):
             came.append(_read_all(dataset, rng))
             labels[name] = count_labels(dataset)
         for one in labels.values():

@@ -23,6 +23,7 @@ from tests.data.labelled_sets import (
     save,
     yolo_rows,
 )
+from tests.faults.habits import HABITS
 
 
 def _labelme_with_masks(folder: Path) -> None:
@@ -162,4 +163,5 @@ SETS: dict[str, Callable[[Path], Any]] = {
     "labelstudio with all shapes": _labelstudio_shapes,
     "labelstudio, JSON-MIN": _labelstudio_min,
     **{f"{format} in parts": _parts_of(format) for format in ("coco", "via", "masks", "yolo")},
+    **HABITS,
 }

@@ -341,7 +341,7 @@ def _with_alpha(pixels: np.ndarray) -> tuple[np.ndarray, str]:
     opaque = pixels[..., 3] >= 128
     plane, kind = _as_numbers(np.where(opaque[..., None], pixels[..., :3], 0).astype(np.int64))
     hidden = not plane.any() or (opaque.any() and len(np.unique(plane[opaque])) == 1)
-    return (opaque * 255, "value") if hidden and not opaque.all() else (plane, kind)
+    return (_black_and_white(opaque), "value") if hidden and not opaque.all() else (plane, kind)
 
 
 def _without_transparent(picture: Image.Image) -> np.ndarray:
@@ -356,20 +356,30 @@ def _without_grey_edges(plane: np.ndarray) -> np.ndarray:
     """A mask drawn with soft edges as black and white; one that numbers instances as it is."""
     if plane.max(initial=0) != 255:
         return plane
-    counts = np.bincount(plane.reshape(-1), minlength=256)
+    counts = _counts(plane)
     soft = np.count_nonzero(counts[1:255]) > 2 and 2 * counts[255] > counts[1:].sum()
-    return (plane > 127) * 255 if soft else plane
+    return _black_and_white(plane > 127) if soft else plane
+
+
+def _counts(plane: np.ndarray) -> np.ndarray:
+    """How often each of 0..255 occurs, [256]; in strips, since NumPy copies them to int64."""
+    strips = np.array_split(plane, max(1, plane.size >> 22))
+    return sum(np.bincount(strip.reshape(-1), minlength=256) for strip in strips)
+
+
+def _black_and_white(mask: np.ndarray) -> np.ndarray:
+    return mask.astype(np.uint8) * np.uint8(255)
 
 
 def _of_two_values(plane: np.ndarray, path: str | os.PathLike) -> np.ndarray:
-    counts = np.bincount(plane.reshape(-1), minlength=256)
+    counts = _counts(plane)
     clear = counts[:64].sum() + counts[192:].sum()
     if clear < 0.9 * plane.size or (counts[8:].any() and not counts[192:].any()):
         raise FormatError(
             f"The mask {path} is a JPEG that is not black and white: its values are not exact, so "
             "that instances can't be told apart. Save masks as PNG."
         )
-    return (plane > 127) * 255
+    return _black_and_white(plane > 127)
 
 
 def _other_size(path: str | os.PathLike, found: tuple[int, int], size: tuple[int, int]) -> str:
