@@ -107,8 +107,7 @@ def _tflite(card: Card, threads: int) -> Run:
     with _opening(card, "LiteRT"):
         lite = interpreter.Interpreter(str(card.path), num_threads=threads or os.cpu_count())
         runner = lite.get_signature_runner()
-        inputs = runner.get_input_details()
-        lite.allocate_tensors()
+        inputs = list(lite.get_signature_list()["serving_default"]["inputs"])
 
     def run(feed: Feed) -> dict[str, np.ndarray]:
         wanted = {name: feed[name] for name in inputs}
