@@ -141,7 +141,7 @@ def measure(args: argparse.Namespace) -> dict[str, list[dict]]:
 
     def alone() -> float:
         """Pictures a second without a server."""
-        repeats = max(1, args.clients * args.requests // (4 * len(some)))
+        repeats = max(1, args.clients * args.requests // (8 * len(some)))
         return (
             len(some)
             * repeats

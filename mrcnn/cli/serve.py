@@ -22,7 +22,15 @@ from mrcnn.cli.configs import apply_setting, load_config
 from mrcnn.cli.detector import load_model
 from mrcnn.cli.weights import find_weights
 from mrcnn.config import Config
-from mrcnn.detect.configs import check_fits, class_names, config_from_weights
+from mrcnn.detect import card
+from mrcnn.detect.configs import (
+    by_class,
+    check_fits,
+    class_names,
+    config_from_weights,
+    one_for_all,
+)
+from mrcnn.detect.exported import Exported
 from mrcnn.detect.instances import LimitWarning
 from mrcnn.errors import UsageError
 from mrcnn.extras import how_to_install
@@ -30,7 +38,6 @@ from mrcnn.progress import Progress, plain_warnings
 from mrcnn.serve.guard import is_loopback
 from mrcnn.serve.label_studio import LabelStudio
 from mrcnn.serve.limits import Limits
-from mrcnn.weights.inspection import inspect_weights
 from mrcnn.words import listed
 
 if TYPE_CHECKING:
@@ -42,6 +49,8 @@ PORT = 8000
 LOWEST = 0.3  # score that the slider of the page goes down to
 _LEAST_TOKEN = 8  # characters
 
+_Plan = tuple[Config, Path | None, list[str], float, dict[str, float]]
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of `mrcnn serve`."""
@@ -49,7 +58,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add(
         "--weights",
         metavar="W",
-        help="an .h5 file; or nucleus, coco, balloon, last, best, synthetic: as in mrcnn detect",
+        help="an .h5 file, or one that mrcnn export wrote; or nucleus, coco, balloon, last, best, "
+        "synthetic: as in mrcnn detect",
     )
     add_logs_argument(parser)
     add(
@@ -133,9 +143,13 @@ def run(args: argparse.Namespace) -> int:
     progress = Progress(0)
     with plain_warnings(progress):
         warnings.simplefilter("ignore", LimitWarning)  # each answer says so itself
-        config, path, names, least = plan(args)
+        config, path, names, least, of_classes = plan(args)
         weights = path or synthetic.synthetic_weights()
-        model = load_model(config, weights, Path(args.logs), progress.say)
+        if card.format_of(weights):
+            model = Exported(weights, config)
+            progress.say(f"Runtime: {model.runtime}")
+        else:
+            model = load_model(config, weights, Path(args.logs), progress.say)
         model.class_names = names
         model.detect([np.zeros((64, 64, 3), np.uint8)])  # the first call takes long
 
@@ -145,7 +159,15 @@ def run(args: argparse.Namespace) -> int:
         note = "" if path else synthetic.NOTE
         least_of_all = config.DETECTION_MIN_CONFIDENCE
         service = Service(
-            model, args.weights, least, limits, token, note, studio, lowest=least_of_all
+            model,
+            args.weights,
+            least,
+            limits,
+            token,
+            note,
+            studio,
+            lowest=least_of_all,
+            of_classes=of_classes,
         )
         ready = partial(_greet, service, progress)
         Server(service, args.host, args.port, ready).run_until_stopped()
@@ -163,30 +185,35 @@ def _greet(service: "Service", progress: Progress, address: str) -> None:
     progress.say(f"For programs: POST {shown}/v1/detect; {shown}/docs lists all. Ctrl-C ends it.")
 
 
-def plan(args: argparse.Namespace) -> tuple[Config, Path | None, list[str], float]:
+def plan(args: argparse.Namespace) -> _Plan:
     """Check the arguments against the weight file; imports no TensorFlow.
 
     Returns the Config, the weight file (None for synthetic weights), the class names with the
-    background first, and the score that requests get where they say none.
+    background first, and the least score where a request says none, for all and by class.
     """
     made_up = args.weights == synthetic.NAME
     if made_up:
         path, info, config = None, None, synthetic.SyntheticConfig()
     else:
         path = find_weights(args.weights, args.logs, (synthetic.NAME,))
-        info = inspect_weights(path)
+        info = card.inspect(path)
         config = load_config(args.config) if args.config else config_from_weights(info)
-    for setting in args.settings:
-        apply_setting(config, setting)
-    least = config.DETECTION_MIN_CONFIDENCE if args.min_confidence is None else args.min_confidence
-    config.DETECTION_MIN_CONFIDENCE = min(args.lowest, least)
-    config.IMAGES_PER_GPU, config.GPU_COUNT = args.batch, 1
+    given = [apply_setting(config, setting) for setting in args.settings]
+    if args.min_confidence is not None:
+        config.DETECTION_MIN_CONFIDENCE = args.min_confidence
+        given = ["DETECTION_MIN_CONFIDENCE"]
+    one_for_all(config, given)
+    if not (path and card.format_of(path)):  # an exported file takes one at a time
+        config.IMAGES_PER_GPU, config.GPU_COUNT = args.batch, 1
     if info:
         check_fits(config, info)
     config.validate("inference")
     told = info.class_names if info else synthetic.CLASS_NAMES
     names = class_names(args.classes, config.NUM_CLASSES, args.weights, told)
-    return config, path, names, least
+    least, of_classes = config.DETECTION_MIN_CONFIDENCE, by_class(config, names)
+    config.DETECTION_CLASS_CONFIDENCE = None  # each answer leaves out what is below
+    config.DETECTION_MIN_CONFIDENCE = min(args.lowest, least, *of_classes.values())
+    return config, path, names, least, of_classes
 
 
 def _check_installed() -> None:

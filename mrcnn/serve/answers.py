@@ -22,9 +22,10 @@ MOST_INSTANCES = 10_000  # of a picture that comes back as JSON
 MOST_MASKED = 1 << 32  # bytes of masks of a picture that comes back
 
 
-def above(found: Found, threshold: float) -> dict[str, np.ndarray]:
-    """The instances with at least that score."""
-    kept = np.flatnonzero(np.asarray(found["scores"]) >= threshold)
+def above(found: Found, least: np.ndarray) -> dict[str, np.ndarray]:
+    """The instances with at least the score of their class. least: by class id."""
+    scores, class_ids = np.asarray(found["scores"]), np.asarray(found["class_ids"])
+    kept = np.flatnonzero(scores >= least[class_ids].astype(scores.dtype))
     arrays = {key: np.asarray(found[key])[kept] for key in ("rois", "class_ids", "scores")}
     masks = found["masks"]
     every = len(kept) == masks.shape[-1]

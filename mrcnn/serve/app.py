@@ -159,17 +159,17 @@ def _add_detection(app: FastAPI, service: Service) -> None:
         shown = file_name or "the picture"
         began = time.perf_counter()
         found = await service.detect(request, data, shown)
-        least = service.threshold if threshold is None else threshold
-        info = {
+        by_class = service.of_classes if threshold is None else {}
+        info: dict[str, Any] = {
             "model": service.name,
-            "threshold": least,
+            "threshold": by_class or (service.threshold if threshold is None else threshold),
             "seconds": round(time.perf_counter() - began, 3),
             "limited": bool(getattr(found, "limited", False)),
         }
         if service.note:
             info["note"] = service.note
         text, class_ids = await service.pack(
-            _answer, found, least, service, file_name or "picture", info
+            _answer, found, service.least(threshold), service, file_name or "picture", info
         )
         service.metrics.count("mrcnn_pictures_total")
         for class_id in class_ids:
@@ -202,9 +202,9 @@ def _add_detection(app: FastAPI, service: Service) -> None:
 
 
 def _answer(
-    found: Found, threshold: float, service: Service, file_name: str, info: dict[str, Any]
+    found: Found, least: np.ndarray, service: Service, file_name: str, info: dict[str, Any]
 ) -> tuple[bytes, list[int]]:
-    kept = above(found, threshold)
+    kept = above(found, least)
     content = as_json(kept, service.class_names, file_name, info)
     return json.dumps(content).encode(), kept["class_ids"].tolist()
 
@@ -239,6 +239,7 @@ def _add_state(app: FastAPI, service: Service) -> None:
             "class_names": service.class_names[1:],
             "threshold": service.threshold,
             "lowest": service.lowest,
+            "of_classes": service.of_classes,
             "label_formats": list(WRITERS),
             "limits": {"bytes": limits.bytes, "pixels": limits.pixels, "seconds": limits.seconds},
         }
@@ -298,5 +299,5 @@ def _add_label_studio(app: FastAPI, service: Service) -> None:
     async def one(request: Request, task: Any, control: Any) -> dict[str, Any]:
         data = await asyncio.to_thread(studio.picture, task, control, service.limits)
         found = await service.detect(request, data, f"The picture of task {task.id}")
-        kept = above(found, service.threshold)
+        kept = above(found, service.least())
         return await service.pack(studio.result, kept, control)

@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
@@ -24,7 +24,8 @@ class Service:
     """One model with its worker, its limits and its counts.
 
     name: of the model, as users know it. threshold: least score where a request says none.
-    lowest: score below which the model finds nothing. note: what users must know of the results.
+    of_classes: the same for some classes, by name. lowest: score below which the model finds
+    nothing. note: what users must know of the results.
     """
 
     def __init__(
@@ -37,9 +38,10 @@ class Service:
         note: str = "",
         label_studio: LabelStudio | None = None,
         lowest: float = 0,
+        of_classes: Mapping[str, float] | None = None,
     ) -> None:
         self.name, self.threshold, self.lowest = name, threshold, lowest
-        self.token, self.note = token, note
+        self.token, self.note, self.of_classes = token, note, dict(of_classes or {})
         self.limits = limits or Limits()
         self.class_names = list(model.class_names or ["BG"])
         self.metrics = Metrics()
@@ -51,6 +53,13 @@ class Service:
         self._unpacker, self._packer = ThreadPoolExecutor(1), ThreadPoolExecutor(1)
         self._incoming = Places(4 * self.limits.queue, "for requests that come in")
         self._inside = Places(self.limits.queue, "for pictures")
+
+    def least(self, threshold: float | None = None) -> np.ndarray:
+        """The score from which an instance of each class id counts: that asked for, or its own."""
+        names = self.class_names
+        if threshold is not None:
+            return np.full(len(names), threshold)
+        return np.array([self.of_classes.get(name, self.threshold) for name in names])
 
     def name_of(self, class_id: int) -> str:
         """The class's name, a number where nobody knows it."""

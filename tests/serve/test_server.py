@@ -52,6 +52,14 @@ def test_threshold(client, query, count):
     assert [row["score"] for row in answer["annotations"]] == pytest.approx(SCORES[:count])
 
 
+def test_thresholds_by_class():
+    with serving(threshold=0.5, of_classes={"dust": 0.9}, lowest=0.2) as client:
+        _, answer = client.json("/v1/detect", png())
+        assert [row["category_id"] for row in answer["annotations"]] == [1]
+        assert answer["info"]["threshold"] == {"dust": 0.9}
+        assert len(client.json("/v1/detect?threshold=0.25", png())[1]["annotations"]) == 3
+
+
 def test_a_form_and_a_turned_photo(client):
     tags = Image.Exif()
     tags[0x0112] = 6  # taken upright

@@ -5,7 +5,7 @@ const LARGEST = 3; // times that a small picture is enlarged
 const AT_ONCE = 2; // pictures on their way: the next one comes in while one is looked through
 const TRIES = 20; // where the server is busy
 
-const state = { model: null, token: "", pictures: [], shown: null, lit: null, threshold: 0.5 };
+const state = { model: null, token: "", pictures: [], shown: null, lit: null, threshold: 0.5, moved: false };
 
 // -- The server -----------------------------------------------------------------------------
 
@@ -217,7 +217,9 @@ function trace(path, mask, wide, left, top) {
 
 // -- What is seen ---------------------------------------------------------------------------
 
-const visible = (instance) => instance.score >= state.threshold;
+// Until the slider is moved, each class has the least score that was chosen for it, where one was.
+const least = (name) => (state.moved ? undefined : state.model.of_classes[name]) ?? state.threshold;
+const visible = (instance) => instance.score >= least(instance.name);
 const counted = (count) => `${count || "no"} instance${count === 1 ? "" : "s"}`;
 
 function showStrip() {
@@ -275,7 +277,8 @@ function refresh() {
   if (picture?.state !== "done") return;
   const found = picture.instances.filter(visible);
   if (!found.includes(state.lit)) state.lit = null;
-  $("least").textContent = state.threshold.toFixed(2);
+  const own = !state.moved && Object.keys(state.model.of_classes).length;
+  $("least").textContent = own ? "by class" : state.threshold.toFixed(2);
   $("threshold").setAttribute("aria-valuetext", `${state.threshold.toFixed(2)}, ${counted(found.length)}`);
   const tally = new Map();
   for (const { name } of found) tally.set(name, (tally.get(name) || 0) + 1);
@@ -434,6 +437,7 @@ $("list").addEventListener("keydown", (event) => {
 
 $("threshold").addEventListener("input", (event) => {
   state.threshold = Number(event.target.value);
+  state.moved = true;
   requestAnimationFrame(() => {
     refresh();
     tell(`${$("count").textContent} at ${state.threshold.toFixed(2)} or more.`);
