@@ -19,8 +19,14 @@ QUICK = (
 )
 NOT_QUICK = ("tests/data/test_formats_fuzz.py", "keras_applications", "holds_the_tensors")
 
+# A worker takes a file at a time: what takes longest comes first, or one works alone at the end.
+LONGEST = (
+    *("tests/training/test_resume.py", "tests/test_benchmarks.py"),
+)
+
 
 def pytest_collection_modifyitems(items):
+    items.sort(key=lambda item: not item.nodeid.startswith(LONGEST))  # else in the same order
     for item in items:
         slow = item.get_closest_marker("slow") or item.get_closest_marker("network")
         left_out = any(part in item.nodeid for part in NOT_QUICK)
