@@ -5,7 +5,8 @@
 A network errs too. So what it says counts as much as it is right on the same pictures where labels
 and detections can be compared: a detection of nothing counts as often as detections of its score
 meet a label, and a label of nothing as often as labels of its size are found. Both numbers come
-from the data set itself, of which most labels must be right.
+from the data set itself, of which most labels must be right; and in a picture of which the two see
+next to nothing alike, one disagreement more says little.
 
 Shapes in this room (D: detections, L: labels of a picture)
     iou      [D, L]
@@ -14,7 +15,7 @@ Shapes in this room (D: detections, L: labels of a picture)
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from pycocotools import mask as mask_utils
@@ -66,6 +67,9 @@ def find_suspects(collected: Collected, least: float = LEAST) -> list[Suspect]:
     pictures = [_Picture.of(collected, row["id"]) for row in collected.pictures]
     habits = _Habits.of(pictures)
     suspects = [suspect for picture in pictures for suspect in _of_picture(picture, habits)]
+    suspects = [
+        replace(one, confidence=one.confidence * habits.agreement[one.image_id]) for one in suspects
+    ]
     suspects = [one for one in suspects if one.confidence >= least]
     return sorted(suspects, key=lambda one: (-one.confidence, one.image_id, one.labels, one.found))
 
@@ -122,6 +126,12 @@ class _Picture:
             _one_of_each(detections),
         )
 
+    def matched(self) -> tuple[np.ndarray, int]:
+        """IoU of the labels that a sure detection meets, and how many labels and such there are."""
+        best, _ = _best(self)
+        sure = sum(self.score[d] >= MEETS for d in self.objects)
+        return best[best >= MEETS], len(best) + int(sure)
+
     def support(self) -> np.ndarray:
         """[L] how sure it is that something lies where the label does, whatever its class: 0..1."""
         if not len(self.found):
@@ -165,6 +175,8 @@ class _Habits:
     found_share: np.ndarray  # of labels of a group
     outlines: np.ndarray  # median IoU of those found in a group
     spread: np.ndarray  # and how far below it one of six is
+    agreement: dict[int, float]  # of labels and detections in a picture: 0..1
+    outlines_of: dict[int, tuple[float, float]]  # the same two numbers of pictures with enough
 
     @classmethod
     def of(cls, pictures: Sequence[_Picture]) -> "_Habits":
@@ -187,9 +199,17 @@ class _Habits:
             ious = ious if len(ious) >= _FEW else iou[hit]
             medians.append(np.median(ious) if len(ious) else 1.0)
             spreads.append(medians[-1] - np.quantile(ious, 1 / 6) if len(ious) else 1.0)
+        pairs = [p.matched() for p in pictures]
+        both = sum(2 * len(ious) for ious, _ in pairs) / max(sum(count for _, count in pairs), 1)
+        agreement, outlines_of = {}, {}
+        for picture, (ious, count) in zip(pictures, pairs):
+            agreement[picture.image_id] = (2 * len(ious) + _FEW * both) / (count + _FEW)
+            if len(ious) >= _FEW:
+                median = float(np.median(ious))
+                outlines_of[picture.image_id] = median, median - float(np.quantile(ious, 1 / 6))
         return cls(
             *(score[order], _rising(met[order]), bounds),
-            *(np.array(shares), np.array(medians), np.array(spreads)),
+            *(np.array(shares), np.array(medians), np.array(spreads), agreement, outlines_of),
         )
 
     def trust(self, score: float) -> float:
@@ -329,8 +349,9 @@ def _of_labels(picture: _Picture, habits: _Habits) -> Iterator[Suspect]:
         if near[best] < _TOUCHES:
             continue
         group = habits.group(picture.found_area[best])
-        spread = max(habits.spread[group], _LEAST_SPREAD)
-        off = max((habits.outlines[group] - near[best]) / spread - 1, 0)
+        usual = habits.outlines[group], habits.spread[group]
+        median, spread = habits.outlines_of.get(picture.image_id, usual)
+        off = max((median - near[best]) / max(spread, _LEAST_SPREAD) - 1, 0)
         loose = _TASTE * off**2 / (off**2 + _OFF**2) * habits.trust(picture.score[best])
         yield _suspect(picture, OUTLINE, loose, [label], [best])
 
