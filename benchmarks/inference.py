@@ -73,7 +73,7 @@ def main() -> None:
     options.add_argument("--batches", type=int, nargs="+", default=[1, 4])
     options.add_argument("--proposals", type=int, default=1000)
     options.add_argument("--instances", type=int, default=100)
-    engines = ("saved_model", "openvino", "onnx", "tflite")
+    engines = ("saved_model", "openvino", "onnx")
     options.add_argument("--engines", nargs="+", default=[], choices=engines)
     options.add_argument("--no-stages", action="store_true", help="whole calls alone")
     args = options.parse_args()

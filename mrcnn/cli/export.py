@@ -2,7 +2,7 @@
 
 mrcnn export cells.h5 --to onnx                     # exported/cells.onnx and its card
 mrcnn export nucleus --to openvino --check my_pictures/
-mrcnn export cells.h5 --to tflite --size 512        # every picture scaled to fit 512x512
+mrcnn export cells.h5 --to openvino --size 512      # every picture scaled to fit 512x512
 mrcnn export cells.h5 --to saved_model --out served
 
 The file is run on real pictures and compared with the network instance by instance; where it
@@ -23,7 +23,7 @@ from mrcnn.detect.configs import check_fits, class_names, config_from_weights
 from mrcnn.errors import UsageError
 from mrcnn.weights.inspection import inspect_weights
 
-HELP = "write weights for OpenVINO, ONNX Runtime, LiteRT or TensorFlow Serving, and prove the file"
+HELP = "write weights for OpenVINO, ONNX Runtime or TensorFlow Serving, and prove the file"
 
 
 def picture_size(text: str) -> int | tuple[int, int]:

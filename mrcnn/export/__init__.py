@@ -3,7 +3,7 @@
     graph.py      the network of one picture, in operations that every runtime has
     pieces.py     its proposals, crops and suppression, written for that
     resizing.py   a picture of any size made the network's, inside the graph
-    formats.py    written as SavedModel, OpenVINO, ONNX, TFLite
+    formats.py    written as SavedModel, OpenVINO, ONNX
     proof.py      the file beside the Keras model, instance by instance
     export.py     all of it in a row; `exporting.py` has it as methods of MaskRCNN
 

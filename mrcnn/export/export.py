@@ -27,7 +27,6 @@ _PACKAGES = {
     "saved_model": (),
     "openvino": ("openvino",),
     "onnx": ("onnx", "tf2onnx", "onnxruntime"),
-    "tflite": ("ai-edge-litert",),
 }
 
 

@@ -1,7 +1,7 @@
 """The portable network written as a file of each format.
 
 Those that compute in float64, SavedModel and ONNX, take a picture of any size and resize it
-themselves; OpenVINO and TFLite take it resized, with the window that it fills.
+themselves; OpenVINO takes it resized, with the window that it fills.
 """
 
 import os
@@ -20,13 +20,13 @@ from mrcnn.export.graph import PortableNetwork, traced
 from mrcnn.export.resizing import in_the_given, resized
 from mrcnn.extras import how_to_install
 
-RESIZING = {"saved_model": "inside", "onnx": "inside", "openvino": "outside", "tflite": "outside"}
+RESIZING = {"saved_model": "inside", "onnx": "inside", "openvino": "outside"}
 _OPSET = 17
 
 
 def file_name(name: str, to: str) -> str:
     """What a network's file, or folder, of a format is called."""
-    return name + {"saved_model": "", "openvino": ".xml", "onnx": ".onnx", "tflite": ".tflite"}[to]
+    return name + {"saved_model": "", "openvino": ".xml", "onnx": ".onnx"}[to]
 
 
 def check_installed(to: str) -> None:
@@ -35,7 +35,6 @@ def check_installed(to: str) -> None:
         "saved_model": (),
         "openvino": ("openvino",),
         "onnx": ("tf2onnx", "onnx", "onnxruntime"),
-        "tflite": ("ai_edge_litert.interpreter",),
     }[to]
     with quiet_tensorflow():
         for package in packages:
@@ -55,11 +54,8 @@ def write(model: Any, config: Config, to: str, size: tuple[int, int] | None, pat
         config,
         size,
         native_crops=to == "saved_model",
-        every_row=to == "tflite",
     )
-    {"saved_model": _saved_model, "openvino": _openvino, "onnx": _onnx, "tflite": _tflite}[to](
-        network, config, path
-    )
+    {"saved_model": _saved_model, "openvino": _openvino, "onnx": _onnx}[to](network, config, path)
 
 
 def from_any_size(network: PortableNetwork, config: Config) -> Callable:
@@ -117,17 +113,6 @@ def _onnx(network: PortableNetwork, config: Config, path: Path) -> None:
     model, _ = tf2onnx.convert.from_function(function, signature, opset=_OPSET)
     model.producer_name = "mrcnn"
     onnx.save(model, os.fspath(path))
-
-
-def _tflite(network: PortableNetwork, config: Config, path: Path) -> None:
-    module = tf.Module()
-    module.network = network.keras_model
-    folder = path.with_suffix(".saved_model")  # in the temporary folder of the export
-    call = traced(network, config.IMAGE_CHANNEL_COUNT, network.size)
-    tf.saved_model.save(module, os.fspath(folder), signatures=call)
-    converter = tf.lite.TFLiteConverter.from_saved_model(os.fspath(folder))
-    # Its own operations alone: Python's interpreters can't run the others.
-    path.write_bytes(converter.convert())
 
 
 def _least(config: Config) -> np.ndarray:

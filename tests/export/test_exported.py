@@ -26,7 +26,6 @@ NEEDED = {
     "saved_model": (),
     "openvino": ("openvino",),
     "onnx": ("tf2onnx", "onnxruntime"),
-    "tflite": ("ai_edge_litert",),
 }
 
 
