@@ -21,8 +21,8 @@ from mrcnn.data.dataset import Dataset
 from mrcnn.data.formats.notes import Notes
 from mrcnn.errors import UsageError
 from mrcnn.geometry.boxes import extract_bboxes
-from mrcnn.geometry.outlines import MIN_IOU, mask_iou, outline, trace
-from mrcnn.geometry.regions import polygon_mask
+from mrcnn.geometry.outlines import MIN_IOU, outline, trace
+from mrcnn.geometry.regions import polygon_region
 from mrcnn.whole import check_free
 
 
@@ -213,12 +213,12 @@ def polygon_on_edges(
     read_back: the points that a reader has of those that are written, after rounding. By these
     the IoU is at least 0.98.
     """
-    y1, x1, y2, x2 = instance.box
-    crop = instance.mask[y1:y2, x1:x2]
     # An outline of few points may pass pixels' centres, and lose them by rounding.
     for min_iou in (MIN_IOU, np.inf):
         points = outline(instance.mask, min_iou, instance.box, edges=True) + 0.5
-        drawn = polygon_mask(read_back(points) - 0.5 - (y1, x1), crop.shape)
-        if mask_iou(drawn, crop) >= MIN_IOU:
+        (y1, x1, y2, x2), drawn = polygon_region(read_back(points) - 0.5, instance.mask.shape)
+        shared = np.count_nonzero(drawn & instance.mask[y1:y2, x1:x2])
+        union = np.count_nonzero(drawn) + np.count_nonzero(instance.mask) - shared
+        if shared >= MIN_IOU * union:
             break
     return points

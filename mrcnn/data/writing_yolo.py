@@ -55,13 +55,13 @@ class YoloWriter(Writer):
 
     def _row(self, instance: Instance, item: Labelled) -> str:
         size = np.array([item.height, item.width])
-        points = polygon_on_edges(instance, lambda p: np.round(p / size, _DIGITS) * size)
+        points = polygon_on_edges(
+            instance, lambda p: np.array(_texts(p / size), float).reshape(-1, 2) * size
+        )
         if not has_one_outline(instance):
             what = "Instances of several pieces or with holes, each strung together to one polygon"
             self._notes.count(what, item.file_name)
-        numbers = (
-            f"{part:.{_DIGITS}f}".rstrip("0").rstrip(".") for part in (points / size)[:, ::-1].flat
-        )
+        numbers = _texts((points / size)[:, ::-1])
         return f"{self._numbers[instance.class_id]} {' '.join(numbers)}\n"
 
     def _link(self, file_name: str) -> str:
@@ -118,6 +118,10 @@ class YoloWriter(Writer):
         lines += [f"nc: {len(names)}\n", "names:\n"]
         lines += [f"  {number}: {_quoted(name)}\n" for number, name in enumerate(names)]
         return "".join(lines)
+
+
+def _texts(numbers: np.ndarray) -> list[str]:
+    return [f"{number:.{_DIGITS}f}".rstrip("0").rstrip(".") for number in numbers.flat]
 
 
 def _quoted(text: str) -> str:

@@ -53,6 +53,38 @@ def told(dataset):
     return " ".join(dataset.notes)
 
 
+def areas(dataset):
+    found = [masks_of(dataset, i) for i in dataset.image_ids]
+    return [(name, int(m.sum())) for masks, names in found for m, name in zip(masks, names)]
+
+
+def test_sets_as_people_ask_about_them(tmp_path):
+    """Pictures of 48x64 with objects of 192 and 384 pixels; coordinates lie on pixels' edges."""
+    a, b = (
+        "8.00,8.00;24.00,8.00;24.00,20.00;8.00,20.00",
+        'left="32" top="24" width="24" height="16"',
+    )
+    picture(tmp_path / "cvat" / "images" / "a.png", 48, 64)
+    shapes = f'<polygon label="leaf" points="{a}"/><mask label="leaf" rle="0, 384" {b}/>'
+    image = f'<image id="0" name="a.png" width="64" height="48">{shapes}</image>'
+    write(tmp_path / "cvat" / "annotations.xml", f"<annotations>{image}</annotations>")
+    assert areas(open_set(tmp_path / "cvat")) == [("leaf", 192), ("leaf", 384)]
+    corners = "0.125 0.166667 0.375 0.166667 0.375 0.416667 0.125 0.416667"
+    picture(tmp_path / "yolo" / "images" / "train" / "a.jpg", 48, 64)
+    write(tmp_path / "yolo" / "labels" / "train" / "a.txt", f"0 {corners}\n")
+    write(tmp_path / "yolo" / "data.yaml", f"path: .\ntrain: images/train\n{NAMES}")
+    assert areas(open_set(tmp_path / "yolo")) == [("leaf", 192)]
+    picture(tmp_path / "ls" / "ab12-a.png", 48, 64)
+    points = [[12.5, 16.666666666666668], [37.5, 16.666666666666668]]
+    points += [[37.5, 41.666666666666664], [12.5, 41.666666666666664]]
+    result = labelstudio_result("polygonlabels", "section", points=points)
+    task = labelstudio_task(
+        "/data/upload/1/ab12-a.png", {**result, "original_width": 64, "original_height": 48}
+    )
+    write_json(tmp_path / "ls" / "project-1-at-2024.json", [task])
+    assert areas(open_set(tmp_path / "ls")) == [("section", 192)]
+
+
 # -- YOLO ---------------------------------------------------------------------------------------
 
 NAMES = "names:\n  0: leaf\n  1: fruit\n"
