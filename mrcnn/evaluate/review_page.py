@@ -46,7 +46,8 @@ _DOES = {
 _STYLE = """
 .cases { display: grid; gap: 1.4rem 1rem; margin: 1rem 0; padding: 0; list-style: none;
   grid-template-columns: repeat(auto-fill, minmax(min(100%, 17rem), 1fr)); }
-.cases h3 { margin: 0 0 .2rem; } .cases p { margin: .2rem 0 .5rem; font-size: .9rem; }
+.cases li { min-width: 0; overflow-wrap: anywhere; } .cases h3 { margin: 0 0 .2rem; }
+.cases p { margin: .2rem 0 .5rem; font-size: .9rem; }
 .cases .two { grid-template-columns: 1fr 1fr; gap: .3rem; }
 """
 
