@@ -40,7 +40,7 @@ def run(args: argparse.Namespace) -> int:
     if not args.weights and not args.env:
         raise UsageError("give a weight file to look into, or --env for this machine.")
     if args.weights:
-        check_name(args.weights, ("nucleus", "coco", "balloon", "imagenet"))
+        check_name(args.weights, ("start", "nucleus", "coco", "balloon", "imagenet"))
         print(inspect_weights(weights_path(args.weights)), flush=True)
     if args.weights and args.env:
         print()

@@ -42,10 +42,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add(
         "--weights",
         metavar="W",
-        help="what to begin with: nucleus (a small network that comes with the package), coco or "
+        help="what to begin with: start (a small network that comes with the package and knows "
+        "what a thing is), nucleus (the same, trained on nuclei of cells), coco or "
         "imagenet (fetched once and kept), the path of an .h5 file, none (random weights), last "
         "(go on with the newest run), or best (a new run from its best checkpoint); default: coco "
-        "where a GPU is, else nucleus",
+        "where a GPU is, else start",
     )
     add(
         "--epochs",

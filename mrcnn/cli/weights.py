@@ -8,7 +8,8 @@ from mrcnn.train import finding
 from mrcnn.words import printable
 
 NAMES = {
-    "nucleus": "comes with the package",
+    "start": "knows what a thing is, to train from; comes with the package",
+    "nucleus": "nuclei of cells; comes with the package",
     "coco": "80 everyday classes, fetched once (246 MB) and kept",
     "balloon": "fetched once and kept",
     "imagenet": "an encoder alone, fetched once and kept",
@@ -18,7 +19,7 @@ NAMES = {
     "synthetic": "made-up weights that find nothing real",
 }
 RUN = ("nucleus", "coco", "balloon", "last", "best")  # what a network can be run with
-BEGIN = (*RUN, "imagenet", "none")  # what training can begin with
+BEGIN = ("start", *RUN, "imagenet", "none")  # what training can begin with
 
 
 def find_weights(name: str | None, logs: str, more: tuple[str, ...] = ()) -> Path:

@@ -38,7 +38,9 @@ LEAST_EPOCHS, MOST_EPOCHS = 10, 100
 MOST_VALIDATION_STEPS = 50
 CROWDED = 100  # instances in a picture; more lie so close that neighbours look like duplicates
 
-# From random weights: the network of samples/nucleus, small enough for a processor.
+_COMPACT = ("resnet18", "efficientnet_lite0")  # backbones that a processor can train
+
+# From random weights: a network small enough for a processor.
 COMPACT = {
     "BACKBONE": "resnet18_half",
     "TOP_DOWN_PYRAMID_SIZE": 64,
@@ -187,9 +189,14 @@ def _share_small(config: Config, survey: Survey, values: Mapping[str, Any]) -> f
     return float((network_sides(config, survey) < SMALL).mean())
 
 
+def is_compact(config: Config) -> bool:
+    """Whether the network is small enough to train on a processor."""
+    return str(config.BACKBONE).startswith(_COMPACT)
+
+
 def _batch(config: Config, gpu: bool) -> int:
-    """Pictures at a time: as many as a GPU of 12 GB takes, or a processor in about a second."""
-    compact = str(config.BACKBONE).startswith("resnet18")
+    """Pictures at a time: as many as a GPU of 12 GB takes, or a processor in a second or two."""
+    compact = is_compact(config)
     if not gpu:
         return 4 if compact else 1
     side = int(np.max(config.IMAGE_SHAPE[:2]))

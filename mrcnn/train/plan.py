@@ -20,7 +20,7 @@ from mrcnn.progress import Progress, plain_warnings
 from mrcnn.train.checkpoints import BEST, find_last
 from mrcnn.train.choices import COMPACT, Circumstances, complete, of_weights
 from mrcnn.train.finding import OF_RUNS, best_of
-from mrcnn.train.rows import known_names, same_classes
+from mrcnn.train.rows import ANY, known_names, same_classes
 from mrcnn.weights.download import locate, published_info
 from mrcnn.weights.inspection import WeightsInfo, inspect_weights
 from mrcnn.weights.names import CLASS_DEPENDENT, layer_names
@@ -45,6 +45,11 @@ class Start:
     fetch: str | None = None  # what `mrcnn.weights.download` calls the file that isn't there yet
 
     @property
+    def any(self) -> bool:
+        """Whether they know what a thing is, and no kinds of things."""
+        return self.class_names[1:] == [ANY]
+
+    @property
     def class_names(self) -> list[str]:
         """The classes of the weights' heads, "BG" first; [] where there are no heads."""
         if self.info is None or self.info.num_classes is None:
@@ -59,7 +64,7 @@ class Wishes:
 
     data: labelled pictures. val: others for validation, where `data` doesn't hold them.
     format, class_name, class_attribute, pieces: as `mrcnn.data.parts.open_part` takes them.
-    weights: coco, imagenet, nucleus, none, last, best, or a path; None chooses.
+    weights: start, coco, imagenet, nucleus, none, last, best, or a path; None chooses.
     logs: the folder of all runs. layers, augment: as `MaskRCNN.train` and `RECIPES` of
     `mrcnn.data.augment` have them. epochs: None chooses.
     config: a Config; what it sets itself, and the names in `fixed`, stay as it has them.
@@ -150,7 +155,7 @@ def make_plan(wishes: Wishes) -> Plan:
             val_pictures=val.num_images,
             gpu=gpu,
             whole_network=bool(start.info) and "FPN" in start.info.parts,
-            same_classes=set(told) == set(names) or len(rows) == len(names),
+            same_classes=(set(told) == set(names) or len(rows) == len(names)) and not start.any,
             random_weights=start.path is None,
         )
         epochs = complete(config, fixed, survey, circumstances, epochs)
@@ -253,7 +258,7 @@ def _untrained(config: Config, start: Start, exclude: list[str], layers: str) ->
 
 
 def _take(config: Config, fixed: set[str], values: dict[str, Any]) -> None:
-    known = set(hyper_parameter_names()) - fixed
+    known = set(hyper_parameter_names()) - fixed - {"DETECTION_CLASS_CONFIDENCE"}
     for name, value in values.items():
         if name in known:
             setattr(config, name, value)
@@ -273,7 +278,7 @@ def find_start(weights: str | None, logs: str | os.PathLike, config: Config) -> 
     file that must be fetched first, what it will hold is known.
     Raises UsageError or WeightsError.
     """
-    name = weights or ("coco" if has_gpu() else "nucleus")
+    name = weights or ("coco" if has_gpu() else "start")
     if name == "none":
         return Start(name)
     if name == "imagenet" and "BACKBONE" not in explicit_names(config):

@@ -24,6 +24,7 @@ from mrcnn.weights.names import CLASS_DEPENDENT
 from mrcnn.weights.report import LoadReport
 from mrcnn.words import listed, plain_name, printable
 
+ANY = "object"  # what weights know that tell no kinds of things apart
 VALUES = {"mrcnn_class_logits": 1, "mrcnn_bbox_fc": 4, "mrcnn_mask": 1}  # of a class in a row
 
 
@@ -38,8 +39,11 @@ def same_classes(ours: Sequence[str], theirs: Sequence[str]) -> dict[int, int]:
     """{class id here: class id there} of the classes of one name; the background is always one.
 
     ours, theirs: names by class id, "BG" first. Case and _ for a space make no difference where
-    that leaves no choice. {} where no class but the background is in both.
+    that leaves no choice. Weights that only know an "object" know a little of every class.
+    {} where no class but the background is in both.
     """
+    if list(theirs[1:]) == [ANY]:
+        return {i: min(i, 1) for i in range(len(ours))}
     found = {i: theirs.index(name) for i, name in enumerate(ours) if i and name in theirs[1:]}
     mine, other = (
         [(i, plain_name(name)) for i, name in enumerate(names) if i and i not in taken]

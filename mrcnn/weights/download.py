@@ -96,8 +96,9 @@ KNOWN_FILES = {
     ),
 }
 
-# What comes with the package; samples/nucleus and samples/efficientnet say how it was made.
+# What comes with the package; samples/{start,nucleus,efficientnet} say how it was made.
 BUNDLED = {
+    "start": Path(__file__).with_name("start.h5"),
     "nucleus": Path(__file__).with_name("nucleus.h5"),
     "imagenet-efficientnet_lite0": Path(__file__).with_name("efficientnet_lite0.h5"),
 }
@@ -114,7 +115,7 @@ def download_trained_weights(coco_model_path: str | os.PathLike, verbose: int = 
 def weights_path(name: str | os.PathLike, backbone: str = "resnet101", verbose: int = 1) -> str:
     """Path of the weight file that a user named on the command line, fetched if need be.
 
-    name: "nucleus" and, for efficientnet_lite0, "imagenet" come with the package; "coco",
+    name: "start", "nucleus" and, for efficientnet_lite0, "imagenet" come with the package; "coco",
         "balloon" and other backbones' "imagenet" are fetched once and kept in the folder
         MRCNN_HOME, or ~/.mrcnn where that is not set; anything else is a path and comes back as
         it is.
