@@ -179,6 +179,20 @@ def labelstudio_content() -> list[dict]:
     ]
 
 
+def geojson_feature(region: tuple, label: str, *holes: tuple, **properties) -> dict:
+    rings = [list(map(list, zip(*corners(one, edge=1)))) for one in (region, *holes)]
+    return {
+        "type": "Feature",
+        "id": "7d0e3f5a-0000-4000-8000-000000000000",
+        "geometry": {"type": "Polygon", "coordinates": [[*ring, ring[0]] for ring in rings]},
+        "properties": {"objectType": "annotation", "classification": {"name": label}, **properties},
+    }
+
+
+def geojson_content(*features: dict) -> dict:
+    return {"type": "FeatureCollection", "features": list(features)}
+
+
 def make(format: str, folder: Path) -> Path:
     """Write the set in a format; returns the file that holds its annotations."""
     things = (("a", CAT, "cat"), ("b", DOG, "dog"))
@@ -203,6 +217,9 @@ def make(format: str, folder: Path) -> Path:
             file = write_json(
                 folder / f"{name}.json", labelme_content(f"{name}.png", region, label)
             )
+        elif format == "geojson":
+            content = geojson_content(geojson_feature(region, label))
+            file = write_json(folder / f"{name}.geojson", content)
         elif format == "voc":
             file = folder / "Annotations" / f"{name}.xml"
             file.parent.mkdir(exist_ok=True)

@@ -35,7 +35,7 @@ from mrcnn.data.formats.rle import unpack
 from mrcnn.data.pictures import PictureError
 
 # Formats that name their classes.
-NAMED = ("coco", "via", "labelme", "voc", "yolo", "cvat", "labelstudio")
+NAMED = ("coco", "via", "labelme", "voc", "yolo", "cvat", "labelstudio", "geojson")
 
 
 def masks_of(dataset, image_id=0):

@@ -13,6 +13,7 @@ voc      Pascal VOC: masks where there are some, else boxes, filled
 yolo     YOLO segmentation: images beside labels, a text file a picture, and data.yaml
 cvat     CVAT for images 1.1, an XML file
 labelstudio  Label Studio's own JSON, or JSON-MIN
+geojson  GeoJSON in pixels of the picture (QuPath)
 """
 
 import contextlib
@@ -22,7 +23,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from mrcnn.data.formats import coco, cvat, folders, labelme, labelstudio, via, voc, yolo
+from mrcnn.data.formats import coco, cvat, folders, geojson, labelme, labelstudio, via, voc, yolo
 from mrcnn.data.formats.files import Folders
 from mrcnn.data.formats.finding import FORMATS, choose, find_parts
 from mrcnn.data.formats.labelled import LabelledDataset
@@ -41,6 +42,7 @@ _READERS = {
     "yolo": yolo.read,
     "cvat": cvat.read,
     "labelstudio": labelstudio.read,
+    "geojson": geojson.read,
 }
 # Formats that don't list their classes: all parts are asked, so that a class has one number.
 _LABELS = {
@@ -50,8 +52,15 @@ _LABELS = {
     "yolo": yolo.labels,
     "cvat": cvat.labels,
     "labelstudio": labelstudio.labels,
+    "geojson": geojson.labels,
 }
-_TOGETHER = ("coco", "via", "cvat", "labelstudio")  # formats of which several files make a set
+_TOGETHER = (
+    "coco",
+    "via",
+    "cvat",
+    "labelstudio",
+    "geojson",
+)  # formats of which several files make a set
 
 Name = str | os.PathLike
 
@@ -70,8 +79,8 @@ def open(
 ) -> LabelledDataset:
     """Read a labelled set. Masks are made when they are asked for; only outlines stay in memory.
 
-    path: a folder, an annotation file, or a list of files of COCO, VIA, CVAT or Label Studio, whose
-        classes of the same name become one.
+    path: a folder, an annotation file, or a list of files of COCO, VIA, CVAT, Label Studio or
+        GeoJSON, whose classes of the same name become one.
     format: "auto" finds it out; or one of FORMATS: "coco", "via", ..
     subset: the part to read where a folder holds several: a name from `subsets`, or "train" or
         "val" for what is called like that (train2017, valid).
@@ -82,7 +91,7 @@ def open(
     class_map: {name or COCO id: new name, or None to leave it out}; equal names become one class.
     class_name: what the only class is called where the files name none.
     class_attribute: the attribute of regions that holds the class, for tools that let people add
-        attributes (VIA); without it the one that looks like it, told in `notes`.
+        attributes (VIA, GeoJSON); without it the one that looks like it, told in `notes`.
     pieces: "split" makes an instance of each separate piece of a mask that has one value; "whole"
         takes it as one; "auto" splits where a folder holds black-and-white masks, and tells it.
 
@@ -131,8 +140,8 @@ def _together(files: list[Path], format: str, request: Request) -> Part:
     if len(formats) != 1 or not formats <= set(_TOGETHER):
         shown = ", ".join(f"{file} ({part.format})" for file, part in zip(files, parts))
         raise FormatError(
-            "A list must name annotation files of one format, COCO, VIA, CVAT or Label Studio: "
-            f"{shown or 'it is empty'}."
+            "A list must name annotation files of one format, COCO, VIA, CVAT, Label Studio or "
+            f"GeoJSON: {shown or 'it is empty'}."
         )
     every = tuple(file for part in parts for file in part.files)
     return replace(parts[0], files=every)

@@ -22,7 +22,7 @@ from mrcnn.whole import no_file, regular_file
 MASK_SUFFIXES = (".png", ".tif", ".tiff", ".bmp", ".gif", ".jpg", ".jpeg")
 MOST_PIXELS = 2 * Image.MAX_IMAGE_PIXELS  # a larger picture is refused when it is read
 
-_OF_SETS = (*SUFFIXES, ".json", ".xml", ".txt")  # names of what the readers open
+_OF_SETS = (*SUFFIXES, ".json", ".geojson", ".xml", ".txt")  # names of what the readers open
 
 _EXIF_KEYS = {"exif", "Raw profile type exif", "xmp", "XML:com.adobe.xmp"}
 

@@ -8,7 +8,7 @@ import re
 from pathlib import Path
 from typing import NoReturn
 
-from mrcnn.data.formats import cvat, pairing, yolo_files
+from mrcnn.data.formats import cvat, geojson_files, pairing, yolo_files
 from mrcnn.data.formats.coco import set_name
 from mrcnn.data.formats.files import Folders
 from mrcnn.data.formats.notes import FormatError
@@ -17,17 +17,22 @@ from mrcnn.data.formats.reading import Part
 from mrcnn.data.formats.via_files import is_csv_of_via
 from mrcnn.whole import no_file, regular_file
 
-FORMATS = ("coco", "via", "labelme", "voc", "masks", "indexed", "yolo", "cvat", "labelstudio")
+FORMATS = (
+    *("coco", "via", "labelme", "voc", "masks", "indexed", "yolo", "cvat", "labelstudio"),
+    "geojson",
+)
 # What `mrcnn detect` says of the images.json beside its results, which lists pictures like COCO.
 FOUND_BY_US = "instances found by mrcnn detect"
 
 _HEAD = 1 << 16  # bytes
+_JSON = (".json", ".geojson")
 _PEEKED = 20  # files of a folder; sets of one JSON file a picture have thousands, all alike
 _OTHER_COCO_FILES = ("captions_", "person_keypoints_", "image_info_", "stuff_", "panoptic_")
 _OF_LABEL_STUDIO = {
     *(b"from_name", b"to_name", b"annotation_id", b"completions", b"file_upload", b"was_cancelled"),
     *(b"polygonlabels", b"brushlabels", b"rectanglelabels", b"ellipselabels", b"total_annotations"),
 }
+_GEOJSON = re.compile(rb'"type"\s*:\s*"Feature(Collection)?"')
 _NAMES_OF_YOLO = "notes.json"  # Label Studio's list of classes beside YOLO's files
 _PARTS = {"train": ("train", "training"), "val": ("val", "valid", "validation", "minival")}
 
@@ -52,8 +57,8 @@ def find_parts(path: Path, format: str, folders: Folders) -> dict[str, Part]:
         if kind in (None, "masks", "indexed"):
             raise FormatError(
                 f"{path} is no annotation file that is known (COCO, VIA, LabelMe or Label Studio "
-                "JSON, Pascal VOC or CVAT XML, YOLO's data.yaml). If it should be one, name its "
-                "format."
+                "JSON, GeoJSON, Pascal VOC or CVAT XML, YOLO's data.yaml). If it should be one, "
+                "name its format."
             )
         return {"": Part(kind, path, (path,))}
     if what := no_file(path):
@@ -80,10 +85,9 @@ def find_parts(path: Path, format: str, folders: Folders) -> dict[str, Part]:
         ]
         raise FormatError(
             f"{path} holds no {what}: neither annotation files (COCO, VIA, LabelMe or Label Studio "
-            "JSON, Pascal VOC or CVAT XML, YOLO's images and labels) nor masks (<id>/images and "
-            "<id>/masks, or images and masks of the same names), nor folders that do."
-            + "".join(odd[:1])
-            + (f" {other}" if (other := recognised(path, folders)) else "")
+            "JSON, GeoJSON, Pascal VOC or CVAT XML, YOLO's images and labels) nor masks "
+            "(<id>/images and <id>/masks, or images and masks of the same names), nor folders that "
+            "do." + "".join(odd[:1]) + (f" {other}" if (other := recognised(path, folders)) else "")
         )
     if len({part.format for part in found.values()}) > 1:
         shown = ", ".join(f"{name} ({part.format})" for name, part in found.items())
@@ -140,11 +144,15 @@ def _is_called(name: str, subset: str) -> bool:
 
 def _parts_here(folder: Path, format: str, folders: Folders) -> dict[str, Part]:
     wanted = FORMATS if format == "auto" else (format,)
-    if {"coco", "via", "labelme", "labelstudio"} & set(wanted):
+    if {"coco", "via", "labelme", "labelstudio", "geojson"} & set(wanted):
         for place in (folder, folder / "annotations", folder / "Annotations"):
             parts = _json_parts(folder, place, wanted, folders)
             if parts:
                 return parts
+    for place in (folder / name for name in geojson_files.PLACES if "geojson" in wanted):
+        files = [place / name for name in folders.with_suffix(place, _JSON)]
+        if any(_format_of(file) == "geojson" for file in files[:_PEEKED]):
+            return geojson_files.parts(folder, files, folders)
     for kind, find in (
         ("cvat", _cvat_parts),
         ("voc", _voc_parts),
@@ -163,7 +171,7 @@ def _json_parts(
 ) -> dict[str, Part]:
     names = [
         name
-        for name in folders.with_suffix(place, (".json",))
+        for name in folders.with_suffix(place, _JSON)
         if not name.startswith(_OTHER_COCO_FILES) and name != _NAMES_OF_YOLO
     ]
     files = [place / name for name in names]
@@ -179,6 +187,9 @@ def _json_parts(
             return {set_name(file): Part(kind, file, (file,)) for file in found}
     if "labelme" in wanted and "labelme" in kinds.values():
         return {"": Part("labelme", folder, tuple(files))}
+    if "geojson" in wanted and "geojson" in kinds.values():
+        files = [file for file in files if kinds.get(file, "geojson") == "geojson"]
+        return geojson_files.parts(folder, files, folders)
     # Behind JSON, since who exports both means the same labels.
     tables = [place / name for name in folders.with_suffix(place, (".csv",))]
     tables = [file for file in tables[:_PEEKED] if "via" in wanted and _format_of(file) == "via"]
@@ -296,6 +307,8 @@ def _format_of(file: Path) -> str | None:
         return None
     if file.suffix.lower() == ".csv":
         return "via" if is_csv_of_via(head) else None
+    if file.suffix.lower() == ".geojson" or _GEOJSON.search(head):
+        return "geojson"
     keys = set(re.findall(rb'"(\w+)"\s*:', head))
     if {b"pid", b"config"} <= keys:  # VIA 3
         return "via"

@@ -1,8 +1,20 @@
-"""Holes that were labelled as background, cut out of what they lie in."""
+"""Holes cut out of what they lie in: an outline's own, and what was labelled as background."""
 
 from collections.abc import Sequence
 
 from mrcnn.geometry.regions import Region
+
+
+def cut_out(region: Region, holes: Sequence[Region]) -> Region:
+    """A region less its own holes."""
+    (y1, x1, y2, x2), piece = region
+    piece = piece.copy()
+    for (top, left, bottom, right), hole in holes:
+        a, b = max(y1, top), min(y2, bottom)
+        c, d = max(x1, left), min(x2, right)
+        if a < b and c < d:
+            piece[a - y1 : b - y1, c - x1 : d - x1] &= ~hole[a - top : b - top, c - left : d - left]
+    return (y1, x1, y2, x2), piece
 
 
 def without(region: Region, holes: Sequence[Region]) -> Region:

@@ -103,12 +103,6 @@ _KINDS = (
         "CreateML's boxes",
         "export outlines, as COCO",
     ),
-    (
-        r".*\.(geojson|json)",
-        r'"FeatureCollection"',
-        "GeoJSON",
-        "make label images or COCO of it (QuPath: File, Export, or a script that writes masks)",
-    ),
     (r".*\.xml", r"<ASAP_Annotations", "ASAP's labels", "write masks or COCO of them"),
     (
         r".*\.xml",

@@ -14,7 +14,10 @@ from mrcnn.data.formats.shapes import Instance
 from mrcnn.words import printable
 
 PIECES = ("auto", "whole", "split")
-HOLES = "Regions labelled as background, which is no class, cut out of what they lie in"
+HOLES = (
+    "Regions labelled as background, which is no class (a hole where an object lies round it, "
+    "else nothing)"
+)
 FILLED_BOXES = (
     "Boxes without outlines, whose masks are the boxes, filled (a network learns boxes from them, "
     "and no outlines)"

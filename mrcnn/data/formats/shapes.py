@@ -14,6 +14,7 @@ import numpy as np
 from PIL import Image
 
 from mrcnn.data.formats.brush import check_brush, unpack_brush
+from mrcnn.data.formats.holes import cut_out
 from mrcnn.data.formats.notes import Dropped
 from mrcnn.data.formats.rle import check_rows, region_of_rows
 from mrcnn.geometry.regions import NOWHERE, Region, ellipse_region, polygon_region
@@ -25,12 +26,13 @@ Size = tuple[int, int]  # (height, width)
 
 
 class Shape(NamedTuple):
-    """One region. kind: "polygon", "ellipse", or of stored masks "png", "runs" or "brush".
+    """One region. kind: "polygon", "rings", "ellipse", or of stored masks "png", "runs" or "brush".
 
     numbers: float64 [num_points, (y, x)]; [(y, x, radius y, radius x, angle)]; or
         [(top, left), (height, width)].
     stored: the bytes of a stored mask: its file, the lengths of its runs row by row (uint32), or
-        what Label Studio packed.
+        what Label Studio packed; of rings, an outline and its holes, how many points each has
+        (uint32).
     """
 
     kind: str
@@ -71,6 +73,20 @@ def polygon(xs: Any, ys: Any) -> Shape:
     points = np.stack([y, x], axis=1)  # [num_points, 2]
     check_outline(points)
     return Shape("polygon", points)
+
+
+def with_holes(outline: Shape, holes: Sequence[Shape]) -> Shape:
+    """A polygon without what other polygons cover."""
+    if not holes:
+        return outline
+    rings = [outline.numbers, *(hole.numbers for hole in holes)]
+    lengths = np.array([len(ring) for ring in rings], np.uint32)
+    return Shape("rings", np.concatenate(rings), lengths.tobytes())
+
+
+def _rings(shape: Shape) -> list[np.ndarray]:
+    """[num_points, (y, x)] of the outline, and of each hole."""
+    return np.split(shape.numbers, np.cumsum(np.frombuffer(shape.stored, np.uint32))[:-1])
 
 
 def check_outline(points: np.ndarray) -> None:
@@ -145,7 +161,7 @@ def stored_brush(packed: Any, height: int, width: int) -> Shape:
 
 def check_mask_fits(shape: Shape, size: Size) -> None:
     """Raise Dropped for a stored mask that is larger than its picture, before it is decoded."""
-    if shape.stored and (shape.numbers[1] > np.add(size, 1)).any():
+    if shape.stored and shape.kind != "rings" and (shape.numbers[1] > np.add(size, 1)).any():
         raise Dropped("have a mask that is larger than their picture")
 
 
@@ -175,8 +191,9 @@ def _decode(shape: Shape) -> np.ndarray:
 
 def bounds(shape: Shape) -> tuple[float, float, float, float]:
     """(y1, x1, y2, x2) of a shape in pixels, roughly for an ellipse: as if it were a circle."""
-    if shape.kind == "polygon":
-        return (*shape.numbers.min(axis=0).tolist(), *shape.numbers.max(axis=0).tolist())
+    if shape.kind in ("polygon", "rings"):
+        points = _rings(shape)[0] if shape.kind == "rings" else shape.numbers
+        return (*points.min(axis=0).tolist(), *points.max(axis=0).tolist())
     if shape.kind == "ellipse":
         y, x, ry, rx, angle = shape.numbers.tolist()
         reach = max(ry, rx)
@@ -219,6 +236,11 @@ def draw(shapes: Sequence[Shape], size: Size) -> Region:
 def _region(shape: Shape, size: Size) -> Region:
     if shape.kind == "polygon":
         return polygon_region(shape.numbers, size)
+    if shape.kind == "rings":
+        outline, *holes = _rings(shape)
+        return cut_out(
+            polygon_region(outline, size), [polygon_region(hole, size) for hole in holes]
+        )
     if shape.kind == "ellipse":
         y, x, ry, rx, angle = shape.numbers
         return ellipse_region((y, x), (ry, rx), size, angle)

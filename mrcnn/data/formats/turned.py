@@ -2,9 +2,22 @@
 
 from collections.abc import Iterable, Sequence
 
+from mrcnn.data.formats.files import stored_size
 from mrcnn.data.formats.shapes import Instance, Size, bounds
+from mrcnn.data.pictures import PictureError
+
+TURNED = "Pictures that their camera turned, kept lying, since labels fit only so"
 
 _ROUNDING = 2  # pixels that tools draw beyond the border
+
+
+def shown_size(path: str) -> tuple[Size | None, bool]:
+    """((height, width) of a picture as it is shown, whether it is shown turned by a quarter)."""
+    try:
+        height, width, orientation = stored_size(path)
+    except PictureError:
+        return None, False  # load_image will say what is wrong with it
+    return ((width, height), True) if orientation >= 5 else ((height, width), False)
 
 
 def lie_on_stored(

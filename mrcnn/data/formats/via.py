@@ -13,13 +13,12 @@ from urllib.request import url2pathname
 
 from mrcnn.data.formats import marks, shapes
 from mrcnn.data.formats.attributes import class_attribute, tell_choice, value_of
-from mrcnn.data.formats.files import find_folder, natural_name, read_json, stored_size
+from mrcnn.data.formats.files import find_folder, natural_name, read_json
 from mrcnn.data.formats.labelled import DrawnDataset, keep_visible
 from mrcnn.data.formats.notes import Dropped, FormatError, Notes
 from mrcnn.data.formats.reading import Part, Request, Row, add_drawn
-from mrcnn.data.formats.turned import lie_on_stored
+from mrcnn.data.formats.turned import TURNED, lie_on_stored, shown_size
 from mrcnn.data.formats.via_files import read_via
-from mrcnn.data.pictures import PictureError
 
 
 def read(part: Part, request: Request) -> DrawnDataset:
@@ -48,28 +47,17 @@ def _rows(file: Path, attribute: str | None, request: Request, notes: Notes) -> 
     near = [file.parent, file.parent / "images", file.parent.parent / "images"]
     near = [*_said_folders(file), *near]
     paths = find_folder(request.folders, names, [request.images] if request.images else near, file)
-    sizes = {name: _size(paths[name]) for name in names}
+    sizes = {name: shown_size(paths[name]) for name in names}
     drawn = [_drawn(regions, attribute, request, notes, shown) for _, shown, regions, _ in entries]
     on_stored = lie_on_stored((sizes[name], found) for name, found in zip(names, drawn))
     for (name, shown, _, predicted), instances in zip(entries, drawn):
         size, is_turned = sizes[name]
         if is_turned and on_stored:
             size = size[::-1]
-            notes.count(
-                "Pictures that their camera turned, kept lying, since labels fit only so", shown
-            )
+            notes.count(TURNED, shown)
         instances = keep_visible(instances, size, notes, shown)
         size = size or (None, None)
         yield Row(shown, paths[name], *size, instances, predicted=predicted)
-
-
-def _size(path: str) -> tuple[shapes.Size | None, bool]:
-    """((height, width) of a picture as it is shown, whether it is shown turned by a quarter)."""
-    try:
-        height, width, orientation = stored_size(path)
-    except PictureError:
-        return None, False  # load_image will say what is wrong with it
-    return ((width, height), True) if orientation >= 5 else ((height, width), False)
 
 
 def _drawn(
