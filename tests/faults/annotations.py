@@ -174,7 +174,7 @@ def _damage(files: dict[str, Any], rng: random.Random) -> None:
     if not isinstance(content, bytes):
         return
     ways: list[Callable[[bytes, random.Random], Any]] = [damaged_bytes]
-    if name.endswith(".json"):
+    if name.endswith((".json", ".geojson")):
         ways += [_damaged_json] * 12
     elif name.endswith(".xml"):
         ways += [_damaged_xml] * 4

@@ -12,6 +12,8 @@ from mrcnn.data.formats.brush import pack_brush
 from tests.data.labelled_sets import (
     CAT,
     DOG,
+    geojson_content,
+    geojson_feature,
     labelme_content,
     labelstudio_polygon,
     labelstudio_result,
@@ -144,6 +146,27 @@ def _labelstudio_min(folder: Path) -> None:
     (folder / "project-1.json").write_text(json.dumps([task]))
 
 
+def _geojson_of_qupath(folder: Path) -> None:
+    """One file for two pictures: holes, pieces, cells where QuPath searched, and a tile."""
+    make("geojson", folder)
+    for file in folder.glob("*.geojson"):
+        file.unlink()
+    hole = np.s_[8:11, 15:20]
+    cat = geojson_feature(CAT, "cat", hole, image="a.png")
+    several = geojson_feature(DOG, "dog", image="b.png", objectType="cell", name="Cell 1")
+    rings = several["geometry"]["coordinates"]
+    several["geometry"] = {
+        "type": "MultiPolygon",
+        "coordinates": [rings, [[[1, 1], [9, 1], [9, 9]]]],
+    }
+    searched = geojson_feature(np.s_[0:40, 0:60], "", image="b.png")
+    tile = {**searched, "properties": {"objectType": "tile", "file_name": "b"}}
+    line = {**tile, "geometry": {"type": "LineString", "coordinates": [[1, 1], [2, 2]]}}
+    content = geojson_content(cat, several, searched, tile, line)
+    content["crs"] = {"type": "name", "properties": {"name": "pixels"}}
+    (folder / "all.json").write_text(json.dumps(content))
+
+
 def _parts_of(format: str) -> Callable[[Path], None]:
     def make_parts(folder: Path) -> None:
         for part in ("train", "val"):
@@ -162,6 +185,7 @@ SETS: dict[str, Callable[[Path], Any]] = {
     "cvat with all shapes": _cvat_shapes,
     "labelstudio with all shapes": _labelstudio_shapes,
     "labelstudio, JSON-MIN": _labelstudio_min,
+    "geojson of QuPath": _geojson_of_qupath,
     **{f"{format} in parts": _parts_of(format) for format in ("coco", "via", "masks", "yolo")},
     **HABITS,
 }
