@@ -361,6 +361,27 @@ def test_via_3(tmp_path):
     assert "they are points: 1" in told(dataset)
 
 
+def test_regions_of_via_in_rows_that_are_broken_are_told(tmp_path):
+    draw(tmp_path / "a.png")
+    broken = via_3()
+    broken["metadata"]["1_a"]["vid"] = "2"  # a view that isn't there
+    del broken["metadata"]["1_b"]["xy"]
+    dataset = open_set(write_json(tmp_path / "project.json", broken))
+    assert len(found(dataset)) == 3
+    assert "they have no filename: 1, the first in region 1_a" in told(dataset)
+    assert "they have no shape_attributes: 1" in told(dataset)
+    row = "a.png,{},{}"
+    (tmp_path / "a.csv").write_text(
+        f"filename,region_shape_attributes,region_attributes\n0,{row}\n"
+    )
+    with pytest.raises(FormatError, match="1 of 1 pictures are missing, the first is 0"):
+        open_set(tmp_path / "a.csv")
+    (tmp_path / "a.csv").write_text(
+        f"filename,region_shape_attributes,region_attributes\n{row}\na.png,,{{}},{{}}\n"
+    )
+    assert "they have no shape_attributes: 1" in told(open_set(tmp_path / "a.csv"))
+
+
 def test_via_3_as_csv(tmp_path):
     draw(tmp_path / "a.png")
     rows = [

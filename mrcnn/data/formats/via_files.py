@@ -63,7 +63,10 @@ def _from_csv(file: Path) -> dict[str, Any]:
     entries: dict[str, Any] = {}
     try:
         for row in csv.reader(line for line in lines if line.strip() and line[0] != "#"):
-            cells = [row[columns[name]] if columns[name] < len(row) else "" for name in wanted]
+            # A shape that is missing, or in another column, isn't one that was left empty.
+            whole = columns[wanted[1]] < len(row) <= len(names)
+            given = [row[columns[name]] if columns[name] < len(row) else "" for name in wanted]
+            cells = [given[0], given[1] if whole else "none", given[2]]
             _add_row(entries, wanted, cells)
     except csv.Error as error:
         raise FormatError(f"{file} can't be read as CSV: {error}.") from None
@@ -105,16 +108,19 @@ def _from_3(content: dict[str, Any]) -> dict[str, Any]:
             "regions": [],
             "is_video": str(file.get("type")) == _VIDEO,
         }
-    for row in _table(content, "metadata").values():
+    for number, row in _table(content, "metadata").items():
         view = views.get(str(row.get("vid")), {})
         of_view = view.get("fid_list")
         key = str(of_view[0]) if isinstance(of_view, list) and of_view else ""
-        if key not in entries or not row.get("xy"):
+        if row.get("xy") == []:
             continue  # a segment of time, or a remark about the whole picture
+        if key not in entries:
+            entries[f"region {number}"] = {"filename": None}  # which is told
+            continue
         values = row.get("av") if isinstance(row.get("av"), dict) else {}
         entries[key]["regions"].append(
             {
-                "shape_attributes": _shape(row["xy"]),
+                "shape_attributes": _shape(row.get("xy")),
                 "region_attributes": dict(_values(values, attributes)),
             }
         )
@@ -123,8 +129,9 @@ def _from_3(content: dict[str, Any]) -> dict[str, Any]:
 
 def _table(content: dict[str, Any], name: str) -> dict[str, dict]:
     rows = content.get(name)
+    rows = dict(enumerate(rows)) if isinstance(rows, list) else rows
     rows = rows if isinstance(rows, dict) else {}
-    return {str(key): row for key, row in rows.items() if isinstance(row, dict)}
+    return {str(key): row if isinstance(row, dict) else {} for key, row in rows.items()}
 
 
 def _values(values: dict[str, Any], attributes: dict[str, dict]) -> Iterator[tuple[str, Any]]:
