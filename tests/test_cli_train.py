@@ -261,7 +261,8 @@ def test_train_resume_and_use_a_checkpoint(cells, tmp_path, capsys, monkeypatch,
     info = inspect_weights(checkpoint)
     assert info.class_names == ["BG", "cell"]
     assert info.description["config"]["IMAGES_PER_GPU"] == 2
-    assert info.description["data"] == {"format": "auto", "class_name": "cell"}
+    read = {"format": "auto", "class_name": "cell", "class_attribute": None, "pieces": "auto"}
+    assert info.description["data"] == read
 
     # Its run is gone on with, under its own config; --set needn't be said again.
     resume = ["train", cells, "--weights", "last", "--logs", logs, "--class-name", "cell"]

@@ -123,7 +123,10 @@ def _regions(files: Iterable[Path]) -> Iterator[Any]:
 
 
 def _class_attribute(part: Part, request: Request, notes: Notes) -> str | None:
-    """The attribute that holds the class, chosen from all parts, so that it is one in them."""
+    """The attribute that holds the class, chosen from all parts, so that it is one in them.
+
+    None where none of this part's regions has any: then nobody has named them yet.
+    """
     own = [_attributes(region) for region in _regions(part.files)]
     others = [other for other in request.parts if other.format == part.format and other != part]
     rest: list[dict] = []
@@ -131,7 +134,7 @@ def _class_attribute(part: Part, request: Request, notes: Notes) -> str | None:
         with contextlib.suppress(FormatError):  # told when that part is read itself
             rest += [_attributes(region) for region in _regions(other.files)]
     wanted = request.class_attribute
-    chosen = class_attribute(own + rest, wanted, part.root)
+    chosen = class_attribute(own + rest, wanted, part.root) if any(own) else None
     if chosen is None and own:
         notes.say(f"Regions have no attribute, so that all are of one class, {request.class_name}.")
     tell_choice(own + rest, chosen, wanted is not None, notes)
