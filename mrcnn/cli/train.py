@@ -53,7 +53,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=number(int, 1),
         metavar="N",
         help="the number of the last epoch; an epoch shows each picture once (default: what makes "
-        "2000 steps, or 6000 for new weights, from 10 to 100)",
+        "2000 steps, 1000 without a GPU, or 6000 for new weights, from 10 to 100)",
     )
     add(
         "--layers",

@@ -8,13 +8,14 @@ Later ones count more: Config's defaults; the config inside the weights; what is
    pieces of pictures would leave clearly fewer instances that small, and cut fewer large ones than
    that, training sees pieces.
 2. The anchors: those of the weights, unless others meet clearly more boxes of new classes.
-3. An epoch shows each picture once. Some 2,000 steps adapt trained weights and 6,000 train the
-   rest from random ones, in 10 to 100 epochs.
+3. An epoch shows each picture once. Some 2,000 steps adapt trained weights, 1,000 without a GPU,
+   and 6,000 train the rest from random ones, in 10 to 100 epochs.
 4. All layers train from the first step on. New heads could harm trained layers, for which
    Matterport's recipe froze these for a while; here the learning rate rises over a tenth of the
    steps instead, then falls to 0 along a cosine. One stage is simple, and resumes exactly.
-5. The learning rate: 0.001 where batch norm stays frozen (Matterport's); where it adapts 0.01, or
-   0.002 for classes that the weights know already; 0.02 from random weights (samples/nucleus).
+5. The learning rate: 0.001 where batch norm stays frozen (Matterport's), 0.005 in a network for a
+   processor; where it adapts 0.01, or 0.002 for classes that the weights know already; 0.02 from
+   random weights (samples/nucleus).
 """
 
 import copy
@@ -33,7 +34,8 @@ PIECE_SIDE = {True: 512, False: 256}  # pixels, of pieces cut out of larger pict
 SMALL = 16  # pixels, the root of a box's area; a mask of fewer is mostly rim
 CLEARLY = 0.1  # of the instances
 MOST_SCALE = 4  # by which pictures are ever told to be enlarged
-STEPS_TRAINED, STEPS_NEW = 2000, 6000
+STEPS_TRAINED = {True: 2000, False: 1000}  # with a GPU, without
+STEPS_NEW = 6000
 LEAST_EPOCHS, MOST_EPOCHS = 10, 100
 MOST_VALIDATION_STEPS = 50
 CROWDED = 100  # instances in a picture; more lie so close that neighbours look like duplicates
@@ -120,14 +122,16 @@ def complete(
     val_steps = math.ceil(circumstances.val_pictures / config.BATCH_SIZE)
     choose(STEPS_PER_EPOCH=steps, VALIDATION_STEPS=min(val_steps, MOST_VALIDATION_STEPS))
     if epochs is None:
-        wanted = STEPS_TRAINED if circumstances.whole_network else STEPS_NEW
+        trained = STEPS_TRAINED[circumstances.gpu]
+        wanted = trained if circumstances.whole_network else STEPS_NEW
         epochs = math.ceil(wanted / config.STEPS_PER_EPOCH)
         epochs = min(max(epochs, LEAST_EPOCHS), MOST_EPOCHS)
 
     adapting = 0.002 if circumstances.same_classes else 0.01
     adapting = 0.02 if circumstances.random_weights else adapting
+    frozen = 0.005 if is_compact(config) else 0.001
     choose(
-        LEARNING_RATE=0.001 if config.TRAIN_BN is False else adapting,
+        LEARNING_RATE=frozen if config.TRAIN_BN is False else adapting,
         LEARNING_RATE_SCHEDULE="cosine",
         WARMUP_STEPS=min(epochs * config.STEPS_PER_EPOCH // 10, 500),
         KEEP_CHECKPOINTS=3,  # the last is mostly the best one, for the rate has gone down to 0

@@ -196,6 +196,7 @@ def pack(args: argparse.Namespace) -> None:
 
     class PackedConfig(StartConfig):
         IMAGES_PER_GPU = 1
+        TRAIN_BN = False  # a few pictures of another kind would only blur what it knows
 
     config = PackedConfig()
     model = modellib.MaskRCNN(mode="inference", config=config, model_dir=str(args.logs))
