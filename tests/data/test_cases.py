@@ -582,6 +582,19 @@ def test_pieces_of_masks_in_black_and_white(tmp_path):
     assert len(found(open_set(tmp_path, pieces="split"))) == 6
 
 
+def test_masks_that_number_their_instances_are_known_by_the_one_file_with_two(tmp_path):
+    """A 1 is also the number of an only instance, whose pieces belong together."""
+    plane = np.zeros((8, 8), np.uint8)
+    plane[0], plane[4] = 1, 1
+    for number in range(45):
+        picture(tmp_path / "images" / f"{number:02}.png", 8, 8)
+        put(tmp_path / "masks" / f"{number:02}.png", plane)
+    assert len(found(open_set(tmp_path))) == 90
+    plane[4] = 2
+    put(tmp_path / "masks" / "01.png", plane)  # not among the first that are looked at
+    assert len(found(open_set(tmp_path))) == 46
+
+
 def test_a_folder_of_one_mask_a_picture_is_split(tmp_path):
     draw(tmp_path / "x" / "images" / "x.png")
     put(tmp_path / "x" / "masks" / "1.png", of_white(A, B))

@@ -3,7 +3,6 @@
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-import numpy as np
 import skimage.measure
 
 from mrcnn.data.formats.files import read_plane, stored_size
@@ -12,6 +11,10 @@ from mrcnn.data.pictures import PictureError
 from mrcnn.geometry.regions import Region
 
 _LOOKED_AT = 20  # files of a folder
+# Where these have 1 alone, which is also the number of a file's only instance: more files, and
+# pixels, which take two seconds.
+_LOOKED_AT_OF_ONES = 500
+_PIXELS_OF_ONES = 200_000_000
 _MOST_PIECES = 10_000  # in one mask; noise has more
 
 
@@ -20,18 +23,26 @@ def only_value(files: Sequence[tuple[Path, Path]]) -> int | None:
 
     files: (mask, picture); an evenly spread sample is read, of masks as large as their picture.
     """
-    values: set[int] = set()
-    step = max(1, -(-len(files) // _LOOKED_AT))
-    for mask, picture in files[::step]:
+    few = _spread(files, _LOOKED_AT)
+    only, pixels = None, 0
+    for number, (mask, picture) in enumerate([*few, *_spread(files, _LOOKED_AT_OF_ONES)]):
+        if number >= len(few) and (only != 1 or pixels > _PIXELS_OF_ONES):
+            break
         try:
             size = stored_size(picture)[:2]
             plane, _ = read_plane(mask, size if stored_size(mask)[:2] == size else size[::-1])
         except (FormatError, PictureError):
             continue  # told when it is read itself
-        values |= set(np.unique(plane).tolist()) - {0}
-        if len(values) > 1:
+        most = int(plane.max(initial=0))
+        if most and (only not in (None, most) or ((plane != 0) & (plane != most)).any()):
             return None
-    return next(iter(values), None)
+        only, pixels = most or only, pixels + plane.size
+    return only
+
+
+def _spread(files: Sequence[tuple[Path, Path]], number: int) -> Sequence[tuple[Path, Path]]:
+    """About so many of the files, evenly spread."""
+    return files[:: max(1, -(-len(files) // number))]
 
 
 def pieces(region: Region, name: object) -> Iterator[Region]:
