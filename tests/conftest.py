@@ -20,7 +20,10 @@ QUICK = (
 NOT_QUICK = ("tests/data/test_formats_fuzz.py", "keras_applications", "holds_the_tensors")
 
 # A worker takes a file at a time: what takes longest comes first, or one works alone at the end.
-LONGEST = (*("tests/training/test_resume.py", "tests/test_benchmarks.py"),)
+LONGEST = (
+    *("tests/training/test_resume.py", "tests/training/test_train.py"),
+    *("tests/training/test_workers.py", "tests/samples/test_notebooks.py"),
+)
 
 
 def pytest_collection_modifyitems(items):

@@ -63,6 +63,7 @@ def run_main(load, monkeypatch, tmp_path):
     return run
 
 
+@pytest.mark.slow  # four networks are built and timed; what it prints is looked at when it is used
 def test_inference(run_main):
     options = ["--batches", "2", "--proposals", "60", "--instances", "7", "--no-torch"]
     result = run_main("inference", *SMALL, *options)
@@ -75,6 +76,7 @@ def test_inference(run_main):
     assert sum(shares) == pytest.approx(100)
 
 
+@pytest.mark.slow
 def test_training_has_its_wished_regions(run_main):
     options = ["--settings", "resnet18_half:64:1:4", "--rois", "30", "--layers", "heads"]
     (row,) = run_main("training", *options, "--no-torch")["steps"]

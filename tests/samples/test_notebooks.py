@@ -73,7 +73,18 @@ def test_demo_runs_without_network(clean, place):
     assert not (clean / "mask_rcnn_coco.h5").exists()
 
 
-@pytest.mark.parametrize("path", INSPECTING, ids=lambda path: path.name)
+# Two stand for all; the others are run before a change of notebooks or of what they show.
+ALWAYS = ("inspect_nucleus_model.ipynb", "inspect_balloon_data.ipynb")
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        pytest.param(path, marks=() if path.name in ALWAYS else pytest.mark.slow)
+        for path in INSPECTING
+    ],
+    ids=lambda path: path.name,
+)
 def test_inspecting_notebooks_run_and_draw_what_is_committed(clean, path):
     committed = nbformat.read(path, as_version=4)
     notebook = nbformat.read(path, as_version=4)

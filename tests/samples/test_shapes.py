@@ -117,6 +117,7 @@ def test_train_and_evaluate(tmp_path, monkeypatch, capsys):
     assert 0 <= score <= 1
 
 
+@pytest.mark.slow  # tests/compat runs the same cells on a smaller network
 def test_the_notebook_in_a_minute(tmp_path, monkeypatch):
     """The notebook itself, with a few pictures and steps."""
     monkeypatch.setenv("JUPYTER_PREFER_ENV_PATH", "1")  # the kernel of this interpreter
