@@ -167,6 +167,13 @@ def _geojson_of_qupath(folder: Path) -> None:
     (folder / "all.json").write_text(json.dumps(content))
 
 
+def _of_cellpose(folder: Path) -> None:
+    picture(folder / "a.png")
+    masks = (mask_of(CAT) * 1 + mask_of(DOG) * 2).astype(np.uint16)
+    whole = {"outlines": masks[:1], "masks": masks, "filename": "a.png", "flows": [masks[:1], []]}
+    np.save(folder / "a_seg.npy", np.array(whole, object), allow_pickle=True)
+
+
 def _parts_of(format: str) -> Callable[[Path], None]:
     def make_parts(folder: Path) -> None:
         for part in ("train", "val"):
@@ -185,6 +192,7 @@ SETS: dict[str, Callable[[Path], Any]] = {
     "cvat with all shapes": _cvat_shapes,
     "labelstudio with all shapes": _labelstudio_shapes,
     "labelstudio, JSON-MIN": _labelstudio_min,
+    "masks of cellpose": _of_cellpose,
     "geojson of QuPath": _geojson_of_qupath,
     **{f"{format} in parts": _parts_of(format) for format in ("coco", "via", "masks", "yolo")},
     **HABITS,

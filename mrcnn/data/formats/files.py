@@ -14,12 +14,13 @@ from urllib.parse import unquote
 import numpy as np
 from PIL import Image
 
+from mrcnn.data.formats import cellpose
 from mrcnn.data.formats.notes import FormatError, shortened
 from mrcnn.data.pictures import SUFFIXES, read_picture
 from mrcnn.whole import no_file, regular_file
 
 # A JPEG's values are not exact: of one only black and white are taken.
-MASK_SUFFIXES = (".png", ".tif", ".tiff", ".bmp", ".gif", ".jpg", ".jpeg")
+MASK_SUFFIXES = (".png", ".tif", ".tiff", ".bmp", ".gif", ".jpg", ".jpeg", cellpose.SUFFIX)
 MOST_PIXELS = 2 * Image.MAX_IMAGE_PIXELS  # a larger picture is refused when it is read
 
 _OF_SETS = (*SUFFIXES, ".json", ".geojson", ".xml", ".txt")  # names of what the readers open
@@ -272,8 +273,11 @@ def is_picture(name: str) -> bool:
 def stored_size(path: str | os.PathLike) -> tuple[int, int, int]:
     """(height, width, EXIF orientation) from a picture's first bytes; height and width as stored.
 
-    Raises PictureError as `read_picture` does.
+    Raises PictureError as `read_picture` does, and FormatError for a file of cellpose.
     """
+    if os.fspath(path).lower().endswith(cellpose.SUFFIX):
+        height, width = cellpose.read_masks(path).shape
+        return height, width, 1
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -305,6 +309,11 @@ def read_plane(
     try:
         if what := no_file(path):
             raise FormatError(_no_file(path, what))
+        if os.fspath(path).lower().endswith(cellpose.SUFFIX):
+            plane = cellpose.read_masks(path)
+            if size and plane.shape != size:
+                raise FormatError(_other_size(path, plane.shape, size))
+            return plane, "value"
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             with Image.open(path) as picture:

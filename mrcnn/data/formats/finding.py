@@ -284,7 +284,8 @@ def _indexed(folder: Path, folders: Folders) -> dict[str, Part]:
         names = pairing.picture_names(pictures, folders)
         if pairing.pairs(names, pairing.mask_names(masks, folders)):
             return {"": Part("indexed", folder, (pictures, masks))}
-    if pairing.one_folder(pairing.picture_names(folder, folders)):
+    names = {*pairing.picture_names(folder, folders), *pairing.mask_names(folder, folders)}
+    if pairing.one_folder(names):
         return {"": Part("indexed", folder, (folder, folder))}
     return {}
 

@@ -210,7 +210,7 @@ def read_indexed(part: Part, request: Request) -> IndexedMasks:
     names = request.folders.with_suffix(pictures, SUFFIXES)
     files = request.folders.with_suffix(masks, MASK_SUFFIXES)
     if pictures == masks:
-        paired = one_folder(names)
+        paired = one_folder({*names, *files})
         files = list(paired)
     else:
         paired = pairs(names, files)

@@ -56,9 +56,9 @@ _KINDS = (
     (
         r".*_seg\.npy",
         "",
-        "cellpose's own file",
-        "in cellpose save the masks as PNG or TIFF (File, Save masks), so that NAME_cp_masks.png "
-        "lies beside the picture",
+        "cellpose's own file by itself",
+        "give the folder in which it lies beside its picture, or in cellpose save the masks there "
+        "as PNG or TIFF (File, Save masks)",
     ),
     (
         r".*\.json",
