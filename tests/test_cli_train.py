@@ -95,8 +95,8 @@ def test_an_epoch_shows_each_picture_once_and_training_has_enough_steps():
     config, epochs = chosen(survey_of(600, 150, 5), gpu=True)
     assert config.STEPS_PER_EPOCH == -(-40 // config.IMAGES_PER_GPU)
     assert epochs == 100  # 2000 steps would need more
-    _, epochs = chosen(survey_of(600, 150, 5), STEPS_PER_EPOCH=150)
-    assert epochs == 14
+    assert chosen(survey_of(600, 150, 5), gpu=True, STEPS_PER_EPOCH=150)[1] == 14
+    assert chosen(survey_of(600, 150, 5), STEPS_PER_EPOCH=50)[1] == 20
     _, epochs = chosen(survey_of(600, 150, 5), STEPS_PER_EPOCH=150, trained=False)
     assert epochs == 40
     assert chosen(survey_of(600, 150, 5), STEPS_PER_EPOCH=10_000)[1] == 10
@@ -113,6 +113,8 @@ def test_dense_pictures_raise_the_limits():
 
 def test_the_rate_follows_what_trains():
     assert chosen(survey_of(600, 60, 3), TRAIN_BN=False)[0].LEARNING_RATE == 0.001
+    small = {"TRAIN_BN": False, "BACKBONE": "efficientnet_lite0"}
+    assert chosen(survey_of(600, 60, 3), **small)[0].LEARNING_RATE == 0.005
     assert chosen(survey_of(600, 60, 3), TRAIN_BN=None)[0].LEARNING_RATE == 0.01
     scratch, _ = chosen(survey_of(600, 60, 3), TRAIN_BN=None, trained=False)
     assert scratch.LEARNING_RATE == 0.02

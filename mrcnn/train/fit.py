@@ -29,6 +29,7 @@ from mrcnn.train.history import CsvLog
 from mrcnn.train.keras_model import TrainingModel
 from mrcnn.train.optimiser import schedule
 from mrcnn.train.stopping import stoppable
+from mrcnn.train.tensorboard import TensorBoardCurves
 from mrcnn.train.validation import KeepBest, ValidationAP
 from mrcnn.train.watching import Curves, Watch
 from mrcnn.weights.layout import warn_of_random_layers
@@ -178,7 +179,7 @@ def _say_if_short_of_room(log: LogDir, model: TrainingModel, count: int) -> None
 
 def _tensorboard(folder: str) -> list[keras.callbacks.Callback]:
     if importlib.util.find_spec("tensorboard"):
-        return [keras.callbacks.TensorBoard(log_dir=folder)]
+        return [TensorBoardCurves(log_dir=folder)]
     _log_once("TensorBoard isn't installed: no curves for it (pip install tensorboard).")
     return []
 

@@ -2,6 +2,7 @@
 
 from types import SimpleNamespace
 
+import keras
 import pytest
 
 from mrcnn.train import watching
@@ -149,3 +150,17 @@ def test_curves_that_cannot_be_drawn_stop_nothing(monkeypatch, caplog):
     curves.on_epoch_end(0)
     curves.on_train_end()
     assert caplog.text.count("curves.png can't be drawn: no room for a picture") == 1
+
+
+def test_a_disk_that_is_full_ends_tensorboards_curves_and_not_the_training(monkeypatch, tmp_path):
+    from mrcnn.train.tensorboard import TensorBoardCurves
+
+    def full(self, *_):
+        raise OSError(28, "No space left on device")
+
+    curves = TensorBoardCurves(log_dir=str(tmp_path))
+    monkeypatch.setattr(keras.callbacks.TensorBoard, "on_train_begin", full)
+    monkeypatch.setattr(keras.callbacks.TensorBoard, "on_epoch_end", full)
+    with pytest.warns(UserWarning, match="No more curves for TensorBoard: .* No space left"):
+        curves.on_train_begin()
+    curves.on_epoch_end(0, {"loss": 1.0})  # said once

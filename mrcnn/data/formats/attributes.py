@@ -81,7 +81,7 @@ def tell_choice(
         for key, value in attributes.items():
             if key != chosen and (label := value_of(value)) is not None:
                 others.setdefault(key, Counter())[label] += 1
-    notes.say(f"The class of a region is its attribute {chosen!r}.")
+    notes.say(f"The class of a region is its attribute {shortened(repr(chosen))}.")
     varying = [key for key, found in others.items() if _may_be_classes(found)]
     if varying and not asked:
         notes.say(

@@ -15,7 +15,7 @@ from mrcnn.data.formats import marks, shapes
 from mrcnn.data.formats.attributes import class_attribute, tell_choice, value_of
 from mrcnn.data.formats.files import find_folder, natural_name, read_json
 from mrcnn.data.formats.labelled import DrawnDataset, keep_visible
-from mrcnn.data.formats.notes import Dropped, FormatError, Notes
+from mrcnn.data.formats.notes import Dropped, FormatError, Notes, shortened
 from mrcnn.data.formats.reading import Part, Request, Row, add_drawn
 from mrcnn.data.formats.turned import TURNED, lie_on_stored, shown_size
 from mrcnn.data.formats.via_files import read_via
@@ -151,10 +151,10 @@ def _label(region: Any, attribute: str | None, request: Request) -> str:
         return request.class_name
     value = _attributes(region).get(attribute)
     if isinstance(value, dict) and sum(on is True for on in value.values()) > 1:
-        raise Dropped(f"have several boxes ticked in their attribute {attribute!r}")
+        raise Dropped(f"have several boxes ticked in their attribute {shortened(repr(attribute))}")
     label = value_of(value)
     if label is None:
-        raise Dropped(f"have no value in their attribute {attribute!r}")
+        raise Dropped(f"have no value in their attribute {shortened(repr(attribute))}")
     return label
 
 
