@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import tensorflow as tf
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from small_network import blobs, reconfigured, small_config
 
@@ -82,14 +82,16 @@ def test_every_class_of_a_region_may_count(both, classes):
 
 @settings(max_examples=20, deadline=None)
 @given(seed=st.integers(0, 2**32 - 1), count=st.integers(1, 300), power=st.sampled_from([1, 9, 40]))
+@example(seed=247, count=171, power=40)
 def test_the_best_anchors_are_those_that_sorting_gives(seed, count, power):
     scores = np.random.default_rng(seed).random(200).astype(np.float32) ** power
     chosen = pieces.among_best(tf.constant(scores), count).numpy()
     best = np.argsort(-scores, kind="stable")[:count]
     worst = scores[best].min()
     assert chosen[best].all()
-    # A few that are as good as the last one, to its last bits.
-    assert (scores[chosen] >= worst * (1 - 1e-6)).all()
+    # A few that are as good as the last one, to its last bits; below 1e-37 all are 0 to processors
+    # that flush denormal numbers, as TensorFlow has them do.
+    assert worst < 1e-37 or (scores[chosen] >= worst * (1 - 1e-6)).all()
 
 
 # -- Crops and resizing ---------------------------------------------------------------------
