@@ -100,3 +100,19 @@ def test_a_picture_that_cannot_be_read_is_told(cells, tmp_path, capsys):
     argv = ["data", "review", cells, "--weights", "nucleus", "--out", tmp_path / "out"]
     assert main(list(map(str, argv))) == 1
     assert "failed: 5.png" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("pieces", "labels"), [("whole", 2), ("split", 8)])
+def test_labels_are_read_as_by_the_other_commands(pieces, labels, tmp_path, capsys):
+    data = tmp_path / "set"
+    for name in ("images", "masks"):
+        (data / name).mkdir(parents=True)
+    for i in range(2):
+        mask = np.zeros((100, 100), np.uint8)
+        for y, x in SQUARES:
+            mask[y : y + SIDE, x : x + SIDE] = 255
+        Image.fromarray(mask).save(data / "masks" / f"{i}.png")
+        Image.fromarray(np.full((100, 100, 3), 40 * i, np.uint8)).save(data / "images" / f"{i}.png")
+    argv = ["data", "review", data, "--weights", "nucleus", "--pieces", pieces]
+    assert main([*map(str, argv), "--out", str(tmp_path / "out")]) == 0
+    assert f"2 pictures with {labels} labels" in capsys.readouterr().out

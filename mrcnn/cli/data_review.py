@@ -18,7 +18,13 @@ from functools import partial
 from pathlib import Path
 
 from mrcnn import __version__
-from mrcnn.cli.arguments import add_data_arguments, add_logs_argument, add_set_argument, number
+from mrcnn.cli.arguments import (
+    add_data_arguments,
+    add_logs_argument,
+    add_set_argument,
+    number,
+    reading,
+)
 from mrcnn.cli.configs import apply_setting
 from mrcnn.cli.detector import load_detector
 from mrcnn.cli.weights import find_weights
@@ -96,7 +102,7 @@ def run(args: argparse.Namespace) -> int:
     progress = Progress(0)
     with plain_warnings(progress):
         warnings.simplefilter("ignore", LimitWarning)
-        parts = list(each_part(args.data, args.format, args.subset, args.class_name))
+        parts = list(each_part(args.data, args.format, args.subset, **reading(args)))
         pictures = find_pictures(args.unlabelled) if args.unlabelled else []
         pictures += [path for _, dataset in parts for path in beside(dataset)]
         tasks = [
