@@ -46,24 +46,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     show = kinds.add_parser("show", help="draw pictures on a page", allow_abbrev=False)
     for one in (check, show):
         add_parts_arguments(one)
-    convert.add_arguments(
-        kinds.add_parser(
-            "convert",
-            help=convert.HELP,
-            description=convert.__doc__,
-            formatter_class=argparse.RawDescriptionHelpFormatter,
-            allow_abbrev=False,
+    for what, module in (("convert", convert), ("review", data_review)):
+        module.add_arguments(
+            kinds.add_parser(
+                what,
+                help=module.HELP,
+                description=module.__doc__,
+                formatter_class=argparse.RawDescriptionHelpFormatter,
+                allow_abbrev=False,
+            )
         )
-    )
-    data_review.add_arguments(
-        kinds.add_parser(
-            "review",
-            help=data_review.HELP,
-            description=data_review.__doc__,
-            formatter_class=argparse.RawDescriptionHelpFormatter,
-            allow_abbrev=False,
-        )
-    )
     for one in kinds.choices.values():
         # What `mrcnn data` itself understands, behind WHAT too.
         one.add_argument(

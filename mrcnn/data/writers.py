@@ -23,7 +23,7 @@ from mrcnn.data.formats import marks
 from mrcnn.data.writing import (
     Instance,
     Labelled,
-    Waiting,
+    OneFileWriter,
     Writer,
     common_folder,
     file_name_from,
@@ -169,7 +169,7 @@ def _segmentation(instance: Instance) -> list[list[float]] | dict[str, Any]:
     return {"size": size, "counts": encoded["counts"].decode("ascii")}
 
 
-class ViaWriter(Writer):
+class ViaWriter(OneFileWriter):
     """A project file of the VGG Image Annotator 2 (VIA): Project, Load.
 
     VIA shows the picture at `default_filepath` + `filename`, whatever folder the project lies in:
@@ -185,20 +185,6 @@ class ViaWriter(Writer):
 
     without_crowds = "VIA"
 
-    def __init__(
-        self,
-        path: str | os.PathLike,
-        class_names: Sequence[str],
-        overwrite: bool = False,
-        used: Collection[int] | None = None,
-    ) -> None:
-        super().__init__(path, class_names, overwrite, used)
-        self._file = WholeFile(self.path)
-        self._folder = os.path.realpath(self.path.parent)
-        # Their names depend on where all of them lie, so they wait in a file of their own.
-        self._entries = Waiting()
-        self._pictures: list[str] = []  # absolute, as os.path takes them
-
     def add(self, item: Labelled) -> None:
         """Add a picture with its instances."""
         regions = []
@@ -213,13 +199,7 @@ class ViaWriter(Writer):
         if item.scores is not None:
             marked[marks.MARK] = marks.checksum(marks.via_regions(regions))
         entry = {"regions": regions, "file_attributes": marked}
-        self._entries.add(entry)
-        self._pictures.append(os.path.normpath(os.path.join(self._folder, item.file_name)))
-
-    def close(self, keep: bool) -> None:
-        """Finish the file, or drop it."""
-        with self._entries as entries:
-            self._file.close(self._text(entries) if keep else None)
+        self._keep(item, entry)
 
     def _text(self, entries: Iterator[dict[str, Any]]) -> Iterator[str]:
         base = common_folder(self._pictures)

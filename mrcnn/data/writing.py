@@ -23,7 +23,7 @@ from mrcnn.errors import UsageError
 from mrcnn.geometry.boxes import extract_bboxes
 from mrcnn.geometry.outlines import MIN_IOU, outline, trace
 from mrcnn.geometry.regions import polygon_region
-from mrcnn.whole import check_free
+from mrcnn.whole import WholeFile, check_free
 
 
 @dataclass(frozen=True)
@@ -194,6 +194,40 @@ def common_folder(pictures: Sequence[str]) -> str | None:
         return os.path.commonpath([os.path.dirname(picture) for picture in pictures])
     except ValueError:
         return None
+
+
+class OneFileWriter(Writer):
+    """A writer of one file, in which pictures are named by where all of them lie.
+
+    So entries wait until all are known; `_text` then makes the file of them.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike,
+        class_names: Sequence[str],
+        overwrite: bool = False,
+        used: Collection[int] | None = None,
+    ) -> None:
+        super().__init__(path, class_names, overwrite, used)
+        self._file = WholeFile(self.path)
+        self._folder = os.path.realpath(self.path.parent)
+        self._entries = Waiting()
+        self._pictures: list[str] = []  # absolute, as os.path takes them
+
+    def _keep(self, item: Labelled, entry: Any) -> None:
+        """Keep a picture's entry, of JSON's plain values."""
+        self._entries.add(entry)
+        self._pictures.append(os.path.normpath(os.path.join(self._folder, item.file_name)))
+
+    def close(self, keep: bool) -> None:
+        """Finish the file, or drop it."""
+        with self._entries as entries:
+            self._file.close(self._text(entries) if keep else None)
+
+    @abstractmethod
+    def _text(self, entries: Iterator[Any]) -> Iterator[str]:
+        """The whole file in pieces. entries: one for each of self._pictures."""
 
 
 # -- Outlines on the pixels' edges --------------------------------------------------------------

@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -12,19 +12,17 @@ from mrcnn.data.formats import marks
 from mrcnn.data.writing import (
     Instance,
     Labelled,
-    Waiting,
-    Writer,
+    OneFileWriter,
     common_folder,
     file_name_from,
     has_one_outline,
     polygon_on_edges,
 )
-from mrcnn.whole import WholeFile
 
 _NO_XML = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
 
 
-class CvatWriter(Writer):
+class CvatWriter(OneFileWriter):
     """One XML file. CVAT finds its task's pictures by their names, and labels by theirs.
 
     An instance of one piece without holes is a polygon, which a person can bend; any other is a
@@ -35,20 +33,6 @@ class CvatWriter(Writer):
 
     suffix = ".xml"
     without_crowds = "CVAT"
-
-    def __init__(
-        self,
-        path: str | os.PathLike,
-        class_names: Sequence[str],
-        overwrite: bool = False,
-        used: Collection[int] | None = None,
-    ) -> None:
-        super().__init__(path, class_names, overwrite, used)
-        self._file = WholeFile(self.path)
-        self._folder = os.path.realpath(self.path.parent)
-        # Their names depend on where all of them lie.
-        self._entries = Waiting()
-        self._pictures: list[str] = []  # absolute, as os.path takes them
 
     def add(self, item: Labelled) -> None:
         """Add a picture with its instances."""
@@ -61,8 +45,7 @@ class CvatWriter(Writer):
             self._add_shape(image, instance, item)
         if item.scores is not None:
             image.set(marks.MARK, marks.checksum(marks.cvat_regions(image)))
-        self._entries.add(ElementTree.tostring(image, encoding="unicode"))
-        self._pictures.append(os.path.normpath(os.path.join(self._folder, item.file_name)))
+        self._keep(item, ElementTree.tostring(image, encoding="unicode"))
 
     def _add_shape(self, image: ElementTree.Element, instance: Instance, item: Labelled) -> None:
         source = "file" if instance.score is None else "auto"
@@ -84,11 +67,6 @@ class CvatWriter(Writer):
             shape = ElementTree.SubElement(image, "mask", about, z_order="0")
         if instance.score is not None:
             ElementTree.SubElement(shape, "attribute", name="score").text = str(instance.score)
-
-    def close(self, keep: bool) -> None:
-        """Finish the file, or drop it."""
-        with self._entries as entries:
-            self._file.close(self._text(entries) if keep else None)
 
     def _text(self, entries: Iterator[str]) -> Iterator[str]:
         base = common_folder(self._pictures)

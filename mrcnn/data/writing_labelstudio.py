@@ -14,8 +14,7 @@ from mrcnn.data.formats.brush import pack_brush
 from mrcnn.data.writing import (
     Instance,
     Labelled,
-    Waiting,
-    Writer,
+    OneFileWriter,
     common_folder,
     has_one_outline,
     plain,
@@ -27,7 +26,7 @@ from mrcnn.whole import WholeFile, check_free
 _ADDRESS = "/data/local-files/?d="
 
 
-class LabelStudioWriter(Writer):
+class LabelStudioWriter(OneFileWriter):
     """A JSON file of tasks for Label Studio's Import, and beside it the labelling interface.
 
     An instance of one piece without holes is a polygon, which a person can bend; any other is a
@@ -49,10 +48,6 @@ class LabelStudioWriter(Writer):
         self._interface = self.path.with_name(f"{self.path.stem}_interface.xml")
         if not overwrite:
             check_free(self._interface)
-        self._file = WholeFile(self.path)
-        self._folder = os.path.realpath(self.path.parent)
-        self._entries = Waiting()
-        self._pictures: list[str] = []  # absolute, as os.path takes them
 
     def add(self, item: Labelled) -> None:
         """Add a picture with its instances."""
@@ -62,8 +57,7 @@ class LabelStudioWriter(Writer):
             scores = [result["score"] for result in results]
             labels |= {"model_version": "mrcnn", "score": min(scores, default=0.0)}
         kind = "annotations" if item.scores is None else "predictions"
-        self._entries.add({"meta": {"file": item.file_name}, kind: [labels]})
-        self._pictures.append(os.path.normpath(os.path.join(self._folder, item.file_name)))
+        self._keep(item, {"meta": {"file": item.file_name}, kind: [labels]})
 
     def _result(self, instance: Instance, item: Labelled) -> dict[str, Any]:
         name = self.class_names[instance.class_id]
@@ -91,8 +85,7 @@ class LabelStudioWriter(Writer):
 
     def close(self, keep: bool) -> None:
         """Finish the files, or drop them."""
-        with self._entries as entries:
-            self._file.close(self._text(entries) if keep else None)
+        super().close(keep)
         if keep:
             WholeFile(self._interface).close([self._interface_text()])
 
