@@ -8,6 +8,7 @@ import numpy as np
 
 from mrcnn.config import Config
 from mrcnn.data.images import molded_shape
+from mrcnn.detect.instances import Instances, LimitWarning
 from mrcnn.detect.memory import check_memory
 
 _warned: set[str] = set()  # what this process has been told already
@@ -67,6 +68,23 @@ def warn_once(what: str, text: str, stacklevel: int, category: type[Warning] = U
     if what not in _warned and not ignored:
         _warned.add(what)
         warnings.warn(text, category, stacklevel=stacklevel + 1)
+
+
+def tell_limit(result: Instances, most: int, shape: Sequence[int], stacklevel: int) -> None:
+    """Set `limited` of the result of a picture that has the most instances, and warn once.
+
+    most: DETECTION_MAX_INSTANCES. shape: (height, width, ..) of the picture.
+    stacklevel: as of warnings.warn.
+    """
+    result.limited = True
+    warn_once(
+        "limit",
+        f"a picture of {shape[0]}x{shape[1]} has {most} instances, which is all that "
+        "DETECTION_MAX_INSTANCES lets through: there may be more. (Said once; the results of such "
+        "pictures have `limited` set.)",
+        stacklevel=stacklevel + 1,
+        category=LimitWarning,
+    )
 
 
 def before_molding(images: Sequence[np.ndarray], config: Config) -> Sequence[np.ndarray]:

@@ -15,8 +15,8 @@ import numpy as np
 from mrcnn.config import Config
 from mrcnn.data.images import resize_image
 from mrcnn.detect.card import Card, read_card
-from mrcnn.detect.check import check_pictures, warn_once
-from mrcnn.detect.instances import Instances, LimitWarning
+from mrcnn.detect.check import check_pictures, tell_limit
+from mrcnn.detect.instances import Instances
 from mrcnn.detect.memory import check_masks
 from mrcnn.detect.runtimes import NAMES, open_runtime
 from mrcnn.geometry.masks import paste_masks
@@ -98,15 +98,7 @@ class Exported:
         )
         most = self.config.DETECTION_MAX_INSTANCES
         if len(boxes) == most:
-            result.limited = True
-            warn_once(
-                "limit",
-                f"a picture of {shape[0]}x{shape[1]} has {most} instances, which is all that "
-                "DETECTION_MAX_INSTANCES lets through: there may be more. (Said once; the results "
-                "of such pictures have `limited` set.)",
-                stacklevel=4,  # the line that called detect
-                category=LimitWarning,
-            )
+            tell_limit(result, most, shape, stacklevel=4)  # the line that called detect
         return result
 
     def _check_sizes(self, pictures: Sequence[np.ndarray]) -> None:

@@ -4,8 +4,8 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from mrcnn.detect.check import warn_once
-from mrcnn.detect.instances import Instances, LimitWarning
+from mrcnn.detect.check import tell_limit
+from mrcnn.detect.instances import Instances
 from mrcnn.detect.memory import check_masks
 from mrcnn.detect.mold import Molded
 from mrcnn.geometry.boxes import denorm_boxes, norm_boxes
@@ -43,15 +43,7 @@ def unmold_batch(
             )
         )
         if count == most:
-            found[-1].limited = True
-            warn_once(
-                "limit",
-                f"a picture of {shape[0]}x{shape[1]} has {most} instances, which is all that "
-                "DETECTION_MAX_INSTANCES lets through: there may be more. (Said once; the results "
-                "of such pictures have `limited` set.)",
-                stacklevel=3,  # the line that called detect
-                category=LimitWarning,
-            )
+            tell_limit(found[-1], most, shape, stacklevel=3)  # the line that called detect
     return found
 
 
