@@ -22,20 +22,16 @@ from mrcnn.cli.arguments import (
     add_logs_argument,
     fraction,
 )
-from mrcnn.cli.configs import apply_setting, load_config
-from mrcnn.cli.detector import load_detector
-from mrcnn.cli.weights import find_weights
+from mrcnn.cli.detector import load_detector, weights_and_config
 from mrcnn.config import Config
 from mrcnn.data.sources import Source, find_sources
 from mrcnn.data.video import VideoError, check_installed
 from mrcnn.data.writers import WRITERS
-from mrcnn.detect import card, files
+from mrcnn.detect import files
 from mrcnn.detect.configs import (
     by_class,
     check_fits,
     class_names,
-    config_from_weights,
-    one_for_all,
 )
 from mrcnn.detect.instances import LimitWarning
 from mrcnn.detect.overlays import CAPTIONS, FORMATS, overlay_paths
@@ -151,19 +147,9 @@ def plan(args: argparse.Namespace, sources: list[Source]) -> tuple[files.Job, Pa
     Returns the job and the weight file, None for synthetic weights, which TensorFlow makes.
     """
     made_up = args.weights == synthetic.NAME
-    if made_up:
-        if args.config:
-            raise UsageError("--weights synthetic has its own Config: leave --config out.")
-        path, info, config = None, None, synthetic.SyntheticConfig()
-    else:
-        path = find_weights(args.weights, args.logs, (synthetic.NAME,))
-        info = card.inspect(path)
-        config = load_config(args.config) if args.config else config_from_weights(info)
-    given = [apply_setting(config, setting) for setting in args.settings]
-    if args.min_confidence is not None:
-        config.DETECTION_MIN_CONFIDENCE = args.min_confidence
-        given = ["DETECTION_MIN_CONFIDENCE"]
-    one_for_all(config, given)
+    if made_up and args.config:
+        raise UsageError("--weights synthetic has its own Config: leave --config out.")
+    path, info, config = weights_and_config(args)
     if info:
         check_fits(config, info)
     config.validate("inference")

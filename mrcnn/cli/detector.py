@@ -1,19 +1,48 @@
 """The network behind detect, evaluate and serve."""
 
+import argparse
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mrcnn.cli import synthetic
+from mrcnn.cli.configs import apply_setting, load_config
+from mrcnn.cli.weights import find_weights
 from mrcnn.config import Config
+from mrcnn.detect import card
 from mrcnn.detect.card import format_of
+from mrcnn.detect.configs import config_from_weights, one_for_all
 from mrcnn.detect.engines import kept_export
 from mrcnn.detect.exported import Exported
 from mrcnn.detect.files import Detector
 from mrcnn.devices import quiet_tensorflow, start
 from mrcnn.errors import UsageError
+from mrcnn.weights.inspection import WeightsInfo
 
 if TYPE_CHECKING:
     from mrcnn.model import MaskRCNN
+
+
+def weights_and_config(
+    args: argparse.Namespace,
+) -> tuple[Path | None, WeightsInfo | None, Config]:
+    """What --weights, --config, --set and --min-confidence say; imports no TensorFlow.
+
+    Returns the weight file and what is in it, None for synthetic weights, which TensorFlow makes,
+    and the Config. Raises UsageError, WeightsError, ConfigError or DownloadError.
+    """
+    if args.weights == synthetic.NAME:
+        path, info, config = None, None, synthetic.SyntheticConfig()
+    else:
+        path = find_weights(args.weights, args.logs, (synthetic.NAME,))
+        info = card.inspect(path)
+        config = load_config(args.config) if args.config else config_from_weights(info)
+    given = [apply_setting(config, setting) for setting in args.settings]
+    if args.min_confidence is not None:
+        config.DETECTION_MIN_CONFIDENCE = args.min_confidence
+        given = ["DETECTION_MIN_CONFIDENCE"]
+    one_for_all(config, given)
+    return path, info, config
 
 
 def load_detector(

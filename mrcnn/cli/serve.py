@@ -18,17 +18,13 @@ import numpy as np
 
 from mrcnn.cli import synthetic
 from mrcnn.cli.arguments import add_config_arguments, add_logs_argument, fraction, number
-from mrcnn.cli.configs import apply_setting, load_config
-from mrcnn.cli.detector import load_model
-from mrcnn.cli.weights import find_weights
+from mrcnn.cli.detector import load_model, weights_and_config
 from mrcnn.config import Config
 from mrcnn.detect import card
 from mrcnn.detect.configs import (
     by_class,
     check_fits,
     class_names,
-    config_from_weights,
-    one_for_all,
 )
 from mrcnn.detect.exported import Exported
 from mrcnn.detect.instances import LimitWarning
@@ -191,18 +187,7 @@ def plan(args: argparse.Namespace) -> _Plan:
     Returns the Config, the weight file (None for synthetic weights), the class names with the
     background first, and the least score where a request says none, for all and by class.
     """
-    made_up = args.weights == synthetic.NAME
-    if made_up:
-        path, info, config = None, None, synthetic.SyntheticConfig()
-    else:
-        path = find_weights(args.weights, args.logs, (synthetic.NAME,))
-        info = card.inspect(path)
-        config = load_config(args.config) if args.config else config_from_weights(info)
-    given = [apply_setting(config, setting) for setting in args.settings]
-    if args.min_confidence is not None:
-        config.DETECTION_MIN_CONFIDENCE = args.min_confidence
-        given = ["DETECTION_MIN_CONFIDENCE"]
-    one_for_all(config, given)
+    path, info, config = weights_and_config(args)
     if not (path and card.format_of(path)):  # an exported file takes one at a time
         config.IMAGES_PER_GPU, config.GPU_COUNT = args.batch, 1
     if info:
