@@ -212,13 +212,16 @@ def _starts(side: int, piece: int) -> list[int]:
     return np.linspace(0, side - piece, count).round().astype(int).tolist()
 
 
-def augmentation() -> augment.Compose:
-    """What a microscope might have shown instead: any way round, other focus, other light."""
+def augmentation(scale: tuple[float, float] = (0.6, 1.4)) -> augment.Compose:
+    """What a microscope might have shown instead: any way round, other focus, other light.
+
+    scale: the least and the greatest zoom.
+    """
     return augment.Compose(
         [
             augment.flip_left_right(0.5),
             augment.turn(),
-            augment.scale_and_shift((0.6, 1.4), 0.1),
+            augment.scale_and_shift(scale, 0.1),
             augment.SomeOf(
                 (0, 3),
                 [

@@ -9,13 +9,13 @@ nuclei, behind an encoder that has seen ImageNet. README.md beside it has the ex
 """
 
 import argparse
+import functools
 import sys
 from concurrent.futures import ProcessPoolExecutor
-from functools import partial
 from pathlib import Path
 
 ROOT_DIR = Path(__file__).resolve().parents[2]
-sys.path[:0] = [str(ROOT_DIR), str(ROOT_DIR / "samples" / "nucleus")]
+sys.path.insert(0, str(ROOT_DIR))
 
 from mrcnn.errors import plain_interrupts
 
@@ -28,7 +28,7 @@ from PIL import Image
 
 import mrcnn.data
 from mrcnn.config import Config
-from mrcnn.data import augment
+from samples.nucleus.nucleus import augmentation
 from samples.start.scenes import scene
 
 DEFAULT_LOGS_DIR = ROOT_DIR / "logs"
@@ -69,27 +69,6 @@ class StartConfig(Config):
     SEED = 2026
 
 
-def augmentation() -> augment.Compose:
-    """Any way round, nearer or farther, in another light."""
-    return augment.Compose(
-        [
-            augment.flip_left_right(0.5),
-            augment.turn(),
-            augment.scale_and_shift((0.6, 1.5), 0.1),
-            augment.SomeOf(
-                (0, 3),
-                [
-                    augment.brightness(0.7, 1.3),
-                    augment.contrast(0.7, 1.4),
-                    augment.gamma(0.7, 1.4),
-                    augment.blur(1.5),
-                    augment.noise(8),
-                ],
-            ),
-        ]
-    )
-
-
 # -- Pictures -------------------------------------------------------------------------------
 
 
@@ -102,10 +81,10 @@ def write_pictures(args: argparse.Namespace) -> None:
         pieces = range(round(args.pieces * share))
         seed = [args.seed, part == "val"]
         with ProcessPoolExecutor() as pool:
-            draw = partial(_write_scene, args.out / part, seed)
+            draw = functools.partial(_write_scene, args.out / part, seed)
             shown = sum(pool.map(draw, scenes, chunksize=20))
             if args.nuclei:
-                cut = partial(_write_piece, args.out / part, seed, args.nuclei, part)
+                cut = functools.partial(_write_piece, args.out / part, seed, args.nuclei)
                 shown += sum(pool.map(cut, pieces, chunksize=20))
         print(f"{part}: {len(scenes)} scenes, {len(pieces)} pieces of nuclei, {shown} things")
 
@@ -115,10 +94,10 @@ def _write_scene(out: Path, seed: list[int], number: int) -> int:
     return _write(out, f"scene_{number:05}", picture, masks)
 
 
-def _write_piece(out: Path, seed: list[int], folders: list[Path], part: str, number: int) -> int:
+def _write_piece(out: Path, seed: list[int], folders: list[Path], number: int) -> int:
     """A square cut out of a picture of nuclei, enlarged to SIDE."""
     rng = np.random.default_rng([*seed, 1, number])
-    sets = _nuclei(tuple(folders), part)
+    sets = _nuclei(tuple(folders))
     dataset = sets[rng.choice(len(sets), p=np.array([d.num_images for d in sets]) / _total(sets))]
     i = int(rng.integers(dataset.num_images))
     image, masks = dataset.load_image(i), dataset.load_mask(i)[0]
@@ -132,14 +111,10 @@ def _write_piece(out: Path, seed: list[int], folders: list[Path], part: str, num
     return _write(out, f"nuclei_{number:05}", (image * 255).astype(np.uint8), masks)
 
 
-def _nuclei(folders: tuple[Path, ...], part: str) -> list:
-    """The nuclei's pictures for training; of the first 20 of each set pieces go to validation."""
-    if folders not in _NUCLEI:
-        _NUCLEI[folders] = [mrcnn.data.open(folder, subset="train") for folder in folders]
-    return _NUCLEI[folders]
-
-
-_NUCLEI: dict[tuple[Path, ...], list] = {}
+@functools.cache
+def _nuclei(folders: tuple[Path, ...]) -> list:
+    """The sets' pictures for training, of which pieces for validation are cut, too."""
+    return [mrcnn.data.open(folder, subset="train") for folder in folders]
 
 
 def _total(sets: list) -> int:
@@ -185,7 +160,7 @@ def train(args: argparse.Namespace) -> None:
                 learning_rate=config.LEARNING_RATE * share,
                 epochs=epochs,
                 layers=layers,
-                augmentation=augmentation(),
+                augmentation=augmentation(scale=(0.6, 1.5)),
             )
 
 
