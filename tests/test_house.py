@@ -175,10 +175,22 @@ def test_light_imports_load_no_tensorflow():
     code = (
         "import sys, mrcnn, mrcnn.config, mrcnn.utils, mrcnn.visualize, mrcnn.cli;"
         "import mrcnn.train.plan, mrcnn.detect.files, mrcnn.evaluate.detections;"
+        "from mrcnn.cli.commands import build_parser; build_parser();"  # imports all commands
         "sys.exit(str({'tensorflow', 'keras', 'matplotlib'} & set(sys.modules) or ''))"
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert (result.returncode, result.stderr) in ((0, ""), (1, "\n")), result.stderr
+
+
+def test_help_imports_no_command():
+    """Each comes when it is asked for: the list of all is there at once."""
+    code = (
+        "import sys; from mrcnn.cli import main; main(['--help']);"
+        "sys.exit(str({'numpy', 'skimage', 'mrcnn.cli.detect'} & set(sys.modules) or ''))"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (result.returncode, result.stderr) in ((0, ""), (1, "\n")), result.stderr
+    assert "find instances in pictures" in result.stdout
 
 
 def test_no_test_depends_on_how_busy_the_machine_is():

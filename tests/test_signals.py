@@ -109,7 +109,9 @@ def test_detect_that_is_stopped_sums_up(number, tmp_path, monkeypatch, capsys):
     assert sorted(os.listdir(out)) == ["images.json", "results.json"]
 
 
-@pytest.mark.parametrize("program", [["-m", "mrcnn"], ["samples/coco/coco.py"]], ids="/".join)
+@pytest.mark.parametrize(
+    "program", [["-m", "mrcnn", "detect"], ["samples/coco/coco.py"]], ids="/".join
+)
 def test_ctrl_c_while_it_is_imported_is_a_line(program, tmp_path):
     (tmp_path / "sitecustomize.py").write_text(
         "import sys\n"

@@ -34,8 +34,6 @@ from mrcnn.errors import UsageError
 from mrcnn.progress import Progress, plain_warnings
 from mrcnn.words import counted, listed
 
-HELP = "look at labelled pictures: their numbers and mistakes, or a page of them; or convert them"
-
 MISTAKES_FOUND = 1
 
 

@@ -40,8 +40,6 @@ from mrcnn.progress import Progress, plain_warnings
 from mrcnn.whole import check_free
 from mrcnn.words import listed
 
-HELP = "find instances in pictures and videos: overlays and COCO JSON"
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of `mrcnn detect`."""

@@ -54,8 +54,6 @@ from mrcnn.weights.names import CLASS_CONFIDENCE
 from mrcnn.weights.writing import update_description
 from mrcnn.words import counted
 
-HELP = "measure weights, or a file of results, against labelled pictures"
-
 METRICS, REPORT = "metrics.json", "report.html"
 SOME_FAILED = 1
 FOR_RESULTS = 0.5  # confidence at which the detections of a file are counted

@@ -23,8 +23,6 @@ from mrcnn.detect.configs import check_fits, class_names, config_from_weights
 from mrcnn.errors import UsageError
 from mrcnn.weights.inspection import inspect_weights
 
-HELP = "write weights for OpenVINO, ONNX Runtime or TensorFlow Serving, and prove the file"
-
 
 def picture_size(text: str) -> int | tuple[int, int]:
     """An argparse type: SIDE or HxW, pixels."""

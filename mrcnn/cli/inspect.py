@@ -12,8 +12,6 @@ from mrcnn.errors import UsageError
 from mrcnn.weights.download import weights_path
 from mrcnn.weights.inspection import inspect_weights
 
-HELP = "say what a weight file holds, and which Config fits it; or what this machine is"
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of `mrcnn inspect`."""

@@ -39,8 +39,6 @@ from mrcnn.words import listed
 if TYPE_CHECKING:
     from mrcnn.serve.service import Service
 
-HELP = "a web page and an HTTP interface to a model"
-
 PORT = 8000
 LOWEST = 0.3  # score that the slider of the page goes down to
 _LEAST_TOKEN = 8  # characters

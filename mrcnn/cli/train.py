@@ -29,8 +29,6 @@ from mrcnn.train.plan_text import lines
 from mrcnn.train.rows import load_for_classes
 from mrcnn.weights.download import fetch
 
-HELP = "train on a folder of labelled pictures"
-
 INTERRUPTED = 130
 
 
