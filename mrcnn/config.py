@@ -89,6 +89,9 @@ class Config:
     IMAGE_MIN_SCALE: float = 0  # scale up at least this much, whatever IMAGE_MIN_DIM says; 0: off
     IMAGE_CHANNEL_COUNT = 3  # 3: RGB; MEAN_PIXEL must have as many values
     MEAN_PIXEL: Numbers | float = np.array([123.7, 116.8, 103.9])  # subtracted from 0..255, RGB
+    IMAGE_RANGE: str | Numbers = "auto"  # of a file, what becomes 0..255: auto | type | (low, high)
+    IMAGE_CHANNELS: Numbers | None = None  # of a file, counted from 0; None: the first ones
+    IMAGE_PLANE: int | None = None  # of a stack in a file, counted from 0; None: the first, told
 
     # -- Regions ----------------------------------------------------------------------------
     TRAIN_ROIS_PER_IMAGE = 200  # regions that train the heads; the paper takes 512
@@ -291,6 +294,14 @@ def _input_mistakes(config: Config) -> list[str]:
             f"MEAN_PIXEL has {mean.size} values and IMAGE_CHANNEL_COUNT is "
             f"{config.IMAGE_CHANNEL_COUNT}: give one value for each channel."
         )
+    low_high = np.asarray(config.IMAGE_RANGE)
+    pair = low_high.shape == (2,) and low_high.dtype.kind in "iuf" and low_high[0] < low_high[1]
+    if not pair and config.IMAGE_RANGE not in ("auto", "type"):
+        mistakes.append(f"IMAGE_RANGE is {config.IMAGE_RANGE!r}: it is auto, type, or (low, high).")
+    for name in ("IMAGE_CHANNELS", "IMAGE_PLANE"):
+        numbers = np.ravel([] if getattr(config, name) is None else getattr(config, name))
+        if numbers.size and (numbers.dtype.kind not in "iu" or numbers.min() < 0):
+            mistakes.append(f"{name} is {getattr(config, name)!r}: it counts from 0; or None.")
     return mistakes
 
 

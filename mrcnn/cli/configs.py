@@ -106,7 +106,7 @@ _FOLLOW = {
 }
 _MAY_BE_NONE = ("IMAGE_MIN_DIM", "IMAGE_MIN_SCALE", "TRAIN_BN", "GRADIENT_CLIP_NORM")
 # Values of the kind that belongs where the default is None.
-_LIKE = {"NAME": "cells", "SEED": 0, "WORKERS": 0}
+_LIKE = {"NAME": "cells", "SEED": 0, "WORKERS": 0, "IMAGE_CHANNELS": (2, 1, 0), "IMAGE_PLANE": 0}
 
 
 def apply_setting(config: Config, setting: str) -> str:
@@ -145,7 +145,9 @@ def _of_kind(config: Config, name: str, value: Any, setting: str) -> Any:
     if default is None and name not in _LIKE:  # the user's own
         return value
     whole, default = default is None, _LIKE.get(name, default)
-    if name == "MIXED_PRECISION":
+    if name == "IMAGE_RANGE" and isinstance(value, (list, tuple)):  # its words are checked later
+        wanted, fits = "two numbers, auto or type", len(value) == 2 and all(map(_is_number, value))
+    elif name == "MIXED_PRECISION":
         wanted, fits = "False, True or bfloat16", value in tuple(PRECISIONS)
     elif isinstance(default, bool):
         wanted, fits = "True or False", isinstance(value, bool)
