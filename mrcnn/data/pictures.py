@@ -17,6 +17,8 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageOps
 
+from mrcnn.data import tiff
+from mrcnn.data.scaling import BRIGHTEST, DARKEST, measured, scaling
 from mrcnn.whole import no_file, whole
 from mrcnn.words import listed, printable
 
@@ -34,8 +36,6 @@ VIDEO_SUFFIXES = (
 # The order of bytes in Pillow's raw modes: big, little, and that of this computer.
 _OTHER_ORDER = {"B": "L", "L": "B", "N": "B" if sys.byteorder == "little" else "L"}
 DEEP = "Pictures of more than 8 bits, their brightness scaled to 0..255"
-_DARKEST, _BRIGHTEST = 0.1, 99.9  # percentiles of a picture's values that become 0 and 255
-_MOST_VALUES = 1 << 22  # that percentiles are taken of
 
 _AT_ONCE = 1 << 22  # pixels that are converted at a time
 _AS_THEY_ARE = ("L", "RGB", "F", "I")  # Pillow's modes: grey, colour, floats, whole numbers
@@ -153,17 +153,24 @@ def _natural(path: Path) -> list:
 # -- Reading --------------------------------------------------------------------------------
 
 
-def read_picture(path: str | os.PathLike, deep: bool = False) -> np.ndarray:
+def read_picture(
+    path: str | os.PathLike,
+    deep: bool = False,
+    plane: int | None = None,
+    pages_are_channels: bool = False,
+) -> np.ndarray:
     """Read a picture file as an array, upright.
 
-    deep: keep the file's own type: uint8, uint16, int32 or float32. Without it, `eight_bits` brings
-        what has more than 8 bits to 0..255, with a warning.
-    Returns [height, width, 3] RGB or [height, width] grey. The orientation that a camera wrote into
-    the file (EXIF) is applied; palette, CMYK and the like become RGB, black and white becomes grey,
-    an alpha channel is dropped.
-    Of a file of several pictures the first is read, with a warning.
-    Raises PictureError: no such file, no picture, damaged, too large, or a kind that Pillow would
-    read only by losing bits.
+    deep: the file's own values and channels. Without it, `eight_bits` brings what has more than 8
+        bits to 0..255, with a warning, and of more than three channels the first three are left;
+        `mrcnn.data.seen.see` does so by a Config.
+    plane: of a file of several pictures, counted from 0; None: the first, with a warning.
+    pages_are_channels: where a TIFF doesn't say what they are.
+    Returns [height, width, 3] RGB or [height, width] grey, and of a TIFF, if deep, [height, width,
+    channels]. The orientation that a camera wrote into the file (EXIF) is applied; palette, CMYK
+    and the like become RGB, black and white becomes grey, an alpha channel is dropped.
+    Raises PictureError: no such file, no picture, damaged, too large, no such plane, or a kind that
+    can be read only by losing bits.
     """
     path, shown = Path(path), printable(path)
     try:
@@ -171,7 +178,10 @@ def read_picture(path: str | os.PathLike, deep: bool = False) -> np.ndarray:
         if what:
             there = "there is no such file" if what == "nothing" else f"it is {what}, not a file"
             raise PictureError(f"{shown}: {there}.")
-        return _decoded(path, shown, path.suffix, deep=deep)
+        array = _of_tiff(path, shown, plane, pages_are_channels) if tiff.is_tiff(path) else None
+        if array is None:
+            array = _decoded(path, shown, path.suffix, plane=plane)
+        return array if deep else _told(shown, array)
     except PermissionError:
         raise PictureError(f"{shown}: no permission to read it.") from None
 
@@ -184,7 +194,7 @@ def decode_picture(data: bytes, shown: str = "the picture", most: int | None = N
     Only the kinds in SUFFIXES are tried: Pillow would hand others to programs such as Ghostscript.
     Raises NoPicture where it is none of them, and PictureError as `read_picture` does.
     """
-    return _decoded(io.BytesIO(data), shown, "", _kinds(), most)
+    return _told(shown, _decoded(io.BytesIO(data), shown, "", _kinds(), most))
 
 
 def _kinds() -> list[str]:
@@ -199,7 +209,7 @@ def _decoded(
     suffix: str,
     kinds: list[str] | None = None,
     most: int | None = None,
-    deep: bool = False,
+    plane: int | None = None,
 ) -> np.ndarray:
     try:
         with warnings.catch_warnings():
@@ -214,8 +224,7 @@ def _decoded(
                         f"{shown} has {width} x {height} pixels, and {most:,} is the most that is "
                         "taken: scale it down, or cut it into pieces."
                     )
-                array = _to_array(shown, picture, lambda: Image.open(file, formats=kinds))
-                return array if deep else _told(shown, array)
+                return _to_array(shown, picture, lambda: Image.open(file, formats=kinds), plane)
     except PictureError:
         raise
     except PermissionError:
@@ -240,11 +249,45 @@ def _head(file: Path | io.BytesIO) -> bytes:
         return opened.read(200)
 
 
-def _to_array(shown: str, picture: Image.Image, again: Callable[[], Image.Image]) -> np.ndarray:
+def _of_tiff(path: Path, shown: str, plane: int | None, channels: bool) -> np.ndarray | None:
+    """What a TIFF holds that Pillow can't read; None where it can, or might."""
+    file = tiff.describe(path, channels)
+    if file is None or file.plain:
+        return None
+    try:
+        array = tiff.read(path, plane or 0, channels)
+    except tiff.TiffError as error:
+        if "packed" in str(error) and (file.channels == 1 or file.colour):
+            return None
+        raise PictureError(f"{shown}: {error}.") from None
+    except MemoryError:
+        raise PictureError(f"{shown} is too large for this computer's memory.") from None
+    except Exception as error:  # tifffile raises nearly every kind on damaged bytes
+        raise PictureError(f"{shown} is damaged or cut short ({printable(error)}).") from error
+    if plane is None and file.planes > 1:
+        _tell_stack(shown, file.told_stack())
+    return array
+
+
+def _tell_stack(shown: str, what: str) -> None:
+    warnings.warn(
+        f"{shown} holds {what}: only the first is read (--plane N takes another, from 0).",
+        stacklevel=4,
+    )
+
+
+def _to_array(
+    shown: str, picture: Image.Image, again: Callable[[], Image.Image], plane: int | None = None
+) -> np.ndarray:
     """again: opens the same file once more."""
     frames = getattr(picture, "n_frames", 1)
-    if frames > 1:
-        warnings.warn(f"{shown} holds {frames} pictures: only the first is read.", stacklevel=3)
+    if plane is None and frames > 1:
+        _tell_stack(shown, f"{frames} pictures")
+    if plane:
+        if plane >= frames:
+            few = f"{frames}, counted from 0" if frames > 1 else "no stack"
+            raise PictureError(f"{shown}: there is no plane {plane}: it has {few}.")
+        picture.seek(plane)
     # Pillow silently keeps the upper byte of 16-bit colour.
     if picture.mode in ("RGB", "RGBA", "LA") and _bits(picture) > 8:
         if picture.mode != "LA" and _bits(picture) == 16:
@@ -320,33 +363,23 @@ def eight_bits(array: np.ndarray) -> np.ndarray:
     from the 0.1st to the 99.9th percentile of the whole picture, all channels alike. Floats of
     0..1: times 255. What is not finite becomes 0.
     """
-    if array.dtype == np.uint8 or not array.size:
+    if not array.size:
         return array
-    if array.dtype.kind == "f":
-        finite = np.isfinite(array)
-        if not finite.all():
-            array = np.where(finite, array, array[finite].min() if finite.any() else 0)
-    least, most = array.min(), array.max()
-    if array.dtype.kind == "f" and least >= 0 and 0 < most <= 1:
-        return np.rint(array * 255).astype(np.uint8)
-    if least >= 0 and most <= 255:
-        return array
-    step = -(-array.size // _MOST_VALUES)
-    low, high = np.percentile(array.reshape(-1)[::step], [_DARKEST, _BRIGHTEST])
-    if low >= high:
-        low, high = float(least), float(most)
-    scaled = (array.astype(np.float32) - np.float32(low)) * np.float32(255 / max(high - low, 1e-30))
-    return np.rint(np.clip(scaled, 0, 255)).astype(np.uint8)
+    try:
+        return scaling(measured(array))(array)
+    except ValueError:
+        return np.zeros(array.shape, np.uint8)
 
 
 def _told(shown: str, array: np.ndarray) -> np.ndarray:
+    array = array[..., :3] if array.ndim == 3 else array
     scaled = eight_bits(array)
     if scaled is not array and DEEP not in _warned:
         _warned.add(DEEP)
         warnings.warn(
-            f"{DEEP}, {shown} the first (percentiles {_DARKEST} and {_BRIGHTEST} of each; said "
+            f"{DEEP}, {shown} the first (percentiles {DARKEST} and {BRIGHTEST} of each; said "
             "once).",
-            stacklevel=4,  # the line that called read_picture
+            stacklevel=3,  # the line that called read_picture
         )
     return scaled
 
@@ -377,8 +410,8 @@ def _what_it_is(head: bytes, suffix: str) -> str:
             return f"is {what}"
     if suffix.lower() in (".tif", ".tiff"):
         return (
-            "is no TIFF that Pillow can read (it may have 16-bit colours or more than 4 channels): "
-            "convert it to 8-bit RGB first"
+            "is no TIFF that can be read (its compression may be a rare one): save it without "
+            "compression"
         )
     return "is no picture, or of a kind that Pillow can't read: convert it to PNG, JPEG or TIFF"
 

@@ -21,8 +21,8 @@ from typing import Any
 import numpy as np
 
 _ORIENTATION, _NODATA = 274, 42113
-_NAMES = {"Z": "depths", "T": "times", "Q": "pages", "I": "pages", "P": "positions", "R": "rounds"}
 _UNNAMED = ("Q", "I")
+_NAMES = {"Z": "depths", "T": "times", "P": "positions"} | dict.fromkeys(_UNNAMED, "pictures")
 _CHANNELS = ("C", "S")
 # What brings a stored picture upright, by EXIF's number.
 _UPRIGHT = {
@@ -58,7 +58,7 @@ class Tiff:
     colour: bool
     orientation: int
     empty: float | None
-    plain: bool  # eight bits, one plane, no more than alpha beside grey or colour
+    plain: bool  # Pillow reads each plane: eight bits, no more than alpha beside grey or colour
 
     @property
     def planes(self) -> int:
@@ -139,13 +139,14 @@ def _described(series: Any, unnamed: bool) -> Tiff:
     stack = tuple((axis, sizes[axis]) for axis in series.axes if axis not in f"YX{axes}")
     tags = page.tags
     extra = len(page.extrasamples) if axes else 0
-    grey_or_colour = channels - (0 if _has_alpha(page) else extra) in (1, 3) and extra < 2
+    simple = page.photometric.name not in ("RGB", "MINISBLACK", "MINISWHITE")
+    simple |= channels - (0 if _has_alpha(page) else extra) in (1, 3) and extra < 2
     return Tiff(
         *(sizes["Y"], sizes["X"], channels, stack, np.dtype(series.dtype)),
         colour=colour,
         orientation=int(tags[_ORIENTATION].value) if _ORIENTATION in tags else 1,
         empty=_number(tags[_NODATA].value) if _NODATA in tags else None,
-        plain=series.dtype in (np.uint8, bool) and not stack and grey_or_colour and "C" not in axes,
+        plain=series.dtype in (np.uint8, bool) and simple and set(axes) <= {"S"},
     )
 
 
