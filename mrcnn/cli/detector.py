@@ -11,7 +11,7 @@ from mrcnn.cli.weights import find_weights
 from mrcnn.config import Config
 from mrcnn.detect import card
 from mrcnn.detect.card import format_of
-from mrcnn.detect.configs import config_from_weights, one_for_all
+from mrcnn.detect.configs import check_fits, class_names, config_from_weights, one_for_all
 from mrcnn.detect.engines import kept_export
 from mrcnn.detect.exported import Exported
 from mrcnn.detect.files import Detector
@@ -32,6 +32,8 @@ def weights_and_config(
     and the Config. Raises UsageError, WeightsError, ConfigError or DownloadError.
     """
     if args.weights == synthetic.NAME:
+        if args.config:
+            raise UsageError("--weights synthetic has its own Config: leave --config out.")
         path, info, config = None, None, synthetic.SyntheticConfig()
     else:
         path = find_weights(args.weights, args.logs, (synthetic.NAME,))
@@ -45,12 +47,30 @@ def weights_and_config(
     return path, info, config
 
 
+def weights_and_names(args: argparse.Namespace) -> tuple[Path | None, Config, list[str]]:
+    """What `weights_and_config` gives, checked against each other, and the names of the classes.
+
+    Raises UsageError, WeightsError, ConfigError or DownloadError.
+    """
+    made_up = args.weights == synthetic.NAME
+    path, info, config = weights_and_config(args)
+    if info:
+        check_fits(config, info)
+    config.validate("inference")
+    told = info.class_names if info else synthetic.CLASS_NAMES
+    names = class_names(args.classes, config.NUM_CLASSES, args.weights, told)
+    if made_up and args.classes:  # whatever they are called, they are not that
+        names = ["BG", *(f"synthetic {name}" for name in names[1:])]
+    return path, config, names
+
+
 def load_detector(
     config: Config,
     weights: Path,
     folder: Path,
     say: Callable[[str], None],
     engine: str = "tensorflow",
+    threads: int = 0,
 ) -> Detector:
     """What detects in one picture: the network, or an exported file of it.
 
@@ -63,7 +83,7 @@ def load_detector(
     if engine != "tensorflow":
         weights = kept_export(weights, config, engine, lambda: _convert(config, weights, say), say)
     if format_of(weights):
-        model = Exported(weights, config)
+        model = Exported(weights, config, threads)
         say(f"Runtime: {model.runtime}")
     else:
         model = load_model(config, weights, folder, say)

@@ -369,6 +369,7 @@ def test_the_command_begins_and_ends(number):
     ("argv", "told"),
     [
         (["--weights", "nucleus", "--host", "0.0.0.0"], "others can reach 0.0.0.0: give a token"),
+        (["--weights", "synthetic", "--config", "x.py"], "leave --config out"),
         (["--weights", "nucleus", "--token", "1234"], "8 characters or more"),
         (["--weights", "nucleus", "--fetch-from", "example.org"], "begins with http"),
         (["--weights", "nucleos"], "Did you mean nucleus?"),
