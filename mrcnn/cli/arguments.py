@@ -27,6 +27,67 @@ def add_set_argument(parser: argparse.ArgumentParser) -> None:
     )
 
 
+class _SetsOf(argparse.Action):
+    """An option that is `--set NAME=..` by another name."""
+
+    def __init__(self, *args: Any, name: str, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.name = name
+
+    def __call__(self, parser: Any, namespace: Any, values: Any, option: Any = None) -> None:
+        setting = f"{self.name}={values}"
+        namespace.settings = [*(getattr(namespace, "settings", None) or []), setting]
+
+
+def add_picture_arguments(parser: argparse.ArgumentParser) -> None:
+    """--range, --channels and --plane, which come with --set's as `args.settings`."""
+    add = parser.add_argument
+    add(
+        "--range",
+        action=_SetsOf,
+        name="IMAGE_RANGE",
+        type=_range,
+        metavar="LOW,HIGH",
+        help="of 16-bit and float pictures: the values that become 0 and 255; or type, what the "
+        "file's type can hold; auto (default): the 0.1st and 99.9th percentile of each picture",
+    )
+    add(
+        "--channels",
+        action=_SetsOf,
+        name="IMAGE_CHANNELS",
+        type=_numbers,
+        metavar="N,N,N",
+        help="of the pictures' channels these, counted from 0; one alone is taken as grey "
+        "(default: the first ones)",
+    )
+    add(
+        "--plane",
+        action=_SetsOf,
+        name="IMAGE_PLANE",
+        type=number(int, 0),
+        metavar="N",
+        help="of a stack (depths, times) in a file this plane, counted from 0 (default: the first)",
+    )
+
+
+def _range(text: str) -> Any:
+    if text in ("auto", "type"):
+        return text
+    try:
+        low, high = map(float, text.split(","))
+        if low < high:
+            return low, high
+    except ValueError:
+        pass
+    raise argparse.ArgumentTypeError(f"{text} is no range: write LOW,HIGH, auto or type")
+
+
+def _numbers(text: str) -> tuple[int, ...]:
+    if not text.replace(",", "").isdecimal() or not all(text.split(",")):
+        raise argparse.ArgumentTypeError(f"{text} is no list of channels: write 0,1,2")
+    return tuple(map(int, text.split(",")))
+
+
 def add_data_arguments(parser: argparse.ArgumentParser) -> None:
     """DATA and how to read it, the same for every command that takes labelled pictures."""
     parser.add_argument(

@@ -19,7 +19,13 @@ from pathlib import Path
 import numpy as np
 
 from mrcnn.cli import convert, data_review
-from mrcnn.cli.arguments import add_config_arguments, add_parts_arguments, number, reading
+from mrcnn.cli.arguments import (
+    add_config_arguments,
+    add_parts_arguments,
+    add_picture_arguments,
+    number,
+    reading,
+)
 from mrcnn.cli.configs import apply_setting, load_config
 from mrcnn.config import Config, explicit_names
 from mrcnn.data.classes import count_labels, disagreement
@@ -28,6 +34,7 @@ from mrcnn.data.inputs import load_mask
 from mrcnn.data.joining import WHOLE, each_part
 from mrcnn.data.parts import is_called, kept_for_validation
 from mrcnn.data.pictures import write_png
+from mrcnn.data.scaling import Rule
 from mrcnn.data.survey import Survey, badly_met, suggest_scales, take_survey
 from mrcnn.drawing.sheet import Tile, contact_sheet
 from mrcnn.errors import UsageError
@@ -44,6 +51,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     show = kinds.add_parser("show", help="draw pictures on a page", allow_abbrev=False)
     for one in (check, show):
         add_parts_arguments(one)
+        add_picture_arguments(one)
+    show.set_defaults(settings=[])
     for what, module in (("convert", convert), ("review", data_review)):
         module.add_arguments(
             kinds.add_parser(
@@ -91,8 +100,17 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _parts(args: argparse.Namespace) -> Iterator[tuple[str, Dataset]]:
-    return each_part(args.data, args.format, args.subset, added=args.added, **reading(args))
+def _parts(args: argparse.Namespace, config: Config | None = None) -> Iterator[tuple[str, Dataset]]:
+    """config: says how files are looked at; without it, --range and the like alone."""
+    if config is None:
+        config = Config()
+        for setting in args.settings:
+            apply_setting(config, setting)
+    rule = Rule.of(config)
+    parts = each_part(args.data, args.format, args.subset, added=args.added, **reading(args))
+    for part, dataset in parts:
+        dataset.rule = rule
+        yield part, dataset
 
 
 # -- check ----------------------------------------------------------------------------------
@@ -107,18 +125,22 @@ def check(args: argparse.Namespace) -> int:
     count_classes = "NUM_CLASSES" not in explicit_names(config)
     found = 0
     labels: dict[str, Counter[str]] = {}  # of each part
-    for part, dataset in _parts(args):
+    for part, dataset in _parts(args, config):
         labels[part] = count_labels(dataset)
         name = args.data if part == WHOLE else f"{args.data}, {part}"
         print(f"{name}: {counted(dataset.num_images, 'picture')} ({dataset.format})")
         if count_classes:
             config.NUM_CLASSES = dataset.num_classes
-        for note in dataset.notes:
+        read = list(dataset.notes)
+        for note in read:
             print(f"  - (reading) {note}")
         progress = Progress(dataset.num_images)
         with plain_warnings(progress):
             survey = take_survey(dataset, config if given else None, seen=progress.advance)
         progress.close()
+        for note in dataset.notes:  # what showed in the pictures
+            if note not in read:
+                print(f"  - (reading) {note}")
         print("\n".join(f"  {line}" for line in describe(survey, config, given)))
         print(f"  {survey.report}".replace("\n", "\n  "))
         found += len(survey.report.mistakes)

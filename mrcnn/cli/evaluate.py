@@ -22,6 +22,7 @@ from mrcnn.cli.arguments import (
     add_data_arguments,
     add_engine_argument,
     add_logs_argument,
+    add_picture_arguments,
     fraction,
     number,
     reading,
@@ -35,6 +36,7 @@ from mrcnn.data.coco_names import COCO_NAMES
 from mrcnn.data.formats import FormatError
 from mrcnn.data.formats.reading import PIECES
 from mrcnn.data.parts import open_part
+from mrcnn.data.scaling import Rule
 from mrcnn.detect import card
 from mrcnn.detect.configs import check_fits, class_names, config_from_weights, one_for_all
 from mrcnn.detect.instances import LimitWarning
@@ -122,6 +124,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "them in the weight file: mrcnn detect then takes them. Few labels of a class are judged "
         "together with all the others",
     )
+    add_picture_arguments(parser)
     add_config_arguments(parser, "as in mrcnn detect")
     add("--classes", metavar="NAMES", help="names of the weights' classes, as in mrcnn detect")
 
@@ -143,6 +146,7 @@ def run(args: argparse.Namespace) -> int:
         )
     plan = None if args.results else _with_weights(args)  # wrong settings show before data are read
     task = _task(args, plan.read_as if plan else {})
+    task.dataset.rule = Rule.of(plan.config if plan else Config())
     with plain_warnings(task.progress):
         warnings.simplefilter("ignore", LimitWarning)  # a note says it of all pictures
         for note in task.notes:

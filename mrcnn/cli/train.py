@@ -15,7 +15,13 @@ import os
 import shlex
 from typing import Any
 
-from mrcnn.cli.arguments import add_config_arguments, add_data_arguments, number, reading
+from mrcnn.cli.arguments import (
+    add_config_arguments,
+    add_data_arguments,
+    add_picture_arguments,
+    number,
+    reading,
+)
 from mrcnn.cli.configs import apply_setting, load_config
 from mrcnn.cli.weights import BEGIN, check_name
 from mrcnn.data.augment import RECIPES
@@ -75,6 +81,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add("--seed", type=int, metavar="N", help="train the same way each time")
     add("--logs", default="logs", metavar="DIR", help="folder of all runs (default: ./logs)")
+    add_picture_arguments(parser)
     add_config_arguments(parser, "a Config; what it sets is taken, the rest is chosen")
     add("--dry-run", action="store_true", help="check the data, say what would be done, and stop")
 

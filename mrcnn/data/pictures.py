@@ -164,7 +164,8 @@ def read_picture(
     deep: the file's own values and channels. Without it, `eight_bits` brings what has more than 8
         bits to 0..255, with a warning, and of more than three channels the first three are left;
         `mrcnn.data.seen.see` does so by a Config.
-    plane: of a file of several pictures, counted from 0; None: the first, with a warning.
+    plane: of a file of several pictures, counted from 0; None: the first, with a warning. One of a
+        single picture has that in all planes.
     pages_are_channels: where a TIFF doesn't say what they are.
     Returns [height, width, 3] RGB or [height, width] grey, and of a TIFF, if deep, [height, width,
     channels]. The orientation that a camera wrote into the file (EXIF) is applied; palette, CMYK
@@ -255,7 +256,7 @@ def _of_tiff(path: Path, shown: str, plane: int | None, channels: bool) -> np.nd
     if file is None or file.plain:
         return None
     try:
-        array = tiff.read(path, plane or 0, channels)
+        array = tiff.read(path, (plane or 0) if file.planes > 1 else 0, channels)
     except tiff.TiffError as error:
         if "packed" in str(error) and (file.channels == 1 or file.colour):
             return None
@@ -283,10 +284,11 @@ def _to_array(
     frames = getattr(picture, "n_frames", 1)
     if plane is None and frames > 1:
         _tell_stack(shown, f"{frames} pictures")
-    if plane:
+    if plane and frames > 1:
         if plane >= frames:
-            few = f"{frames}, counted from 0" if frames > 1 else "no stack"
-            raise PictureError(f"{shown}: there is no plane {plane}: it has {few}.")
+            raise PictureError(
+                f"{shown}: there is no plane {plane}: it has {frames}, counted from 0."
+            )
         picture.seek(plane)
     # Pillow silently keeps the upper byte of 16-bit colour.
     if picture.mode in ("RGB", "RGBA", "LA") and _bits(picture) > 8:

@@ -72,7 +72,8 @@ class Rule:
         if len(self.channels) > self.count:
             raise ValueError(
                 f"{len(self.channels)} channels are asked for, and the network takes {self.count} "
-                "(IMAGE_CHANNEL_COUNT)"
+                f"(one that takes them is trained from new weights: --weights none --set "
+                f"IMAGE_CHANNEL_COUNT={len(self.channels)} --set MEAN_PIXEL=127)"
             )
         return self.channels
 
@@ -99,8 +100,9 @@ class Rule:
         chosen = self.chosen(number)
         if chosen == tuple(range(number)):
             return ""
-        few = "channel" if len(chosen) == 1 else "channels"
-        return f"{few} {listed(map(str, chosen))} of 0..{number - 1}"
+        one = len(chosen) == 1
+        which = f"channel{'' if one else 's'} {listed(map(str, chosen))} of 0..{number - 1}"
+        return f"{which} {'is' if one else 'are'} taken"
 
 
 # -- What the whole picture holds -----------------------------------------------------------
@@ -267,6 +269,8 @@ def scaling(statistics: Statistics, how: Range = "auto") -> Scaling:
     how: see the top of this file. Raises ValueError, without the picture's name, where it holds no
     number at all.
     """
+    if isinstance(how, str) and how not in ("auto", "type"):
+        raise ValueError(f"IMAGE_RANGE is {how!r}: it is auto, type, or (low, high)")
     kind, whole = statistics.dtype.kind, statistics.dtype.kind in "iu"
     one = np.zeros(1)
     if kind == "b":

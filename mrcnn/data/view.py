@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mrcnn.data.dataset import Dataset, mask_crops
+from mrcnn.data.scaling import Rule
 from mrcnn.geometry.crops import MaskCrops
 
 if TYPE_CHECKING:
@@ -62,6 +63,16 @@ class View(Dataset):
 
     def _datasets(self) -> list["Labelled"]:
         return [dataset for dataset, _ in self._rows]
+
+    @property
+    def rule(self) -> Rule:
+        """Which channels, plane and range of brightness of the files are shown."""
+        return self._sets[0].rule
+
+    @rule.setter
+    def rule(self, rule: Rule) -> None:
+        for dataset in self._sets:
+            dataset.rule = rule
 
     @property
     def notes(self) -> list[str]:

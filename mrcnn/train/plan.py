@@ -12,6 +12,7 @@ from mrcnn.data.check import DatasetError, check_dataset, check_for_training
 from mrcnn.data.classes import count_labels, disagreement, only_in, used_classes
 from mrcnn.data.dataset import Dataset
 from mrcnn.data.parts import open_part, with_classes
+from mrcnn.data.scaling import Rule
 from mrcnn.data.survey import Survey, take_survey
 from mrcnn.detect.configs import differences
 from mrcnn.devices import has_gpu
@@ -143,6 +144,9 @@ def make_plan(wishes: Wishes) -> Plan:
         start = replace(start, resume=False, others=True)
     train, val = with_classes(train, names), with_classes(val, names)
 
+    if start.info:  # what the weights look at in files, they look at further on
+        _take(config, fixed, _of_pictures(start.info.config_attributes()))
+    train.rule = val.rule = Rule.of(config)
     survey = read_through(train)
     survey.report.refuse_mistakes("The training data")
     epochs, gpu = wishes.epochs, has_gpu()
@@ -161,6 +165,7 @@ def make_plan(wishes: Wishes) -> Plan:
         epochs = complete(config, fixed, survey, circumstances, epochs)
     _check_classes(config, names)
     config.validate("training")
+    train.rule = val.rule = Rule.of(config)
     for what, dataset in (("The training data", train), ("The validation data", val)):
         check_dataset(dataset, config, limit=1).refuse_mistakes(what)
     _check_weights(config, start)
@@ -262,6 +267,11 @@ def _take(config: Config, fixed: set[str], values: dict[str, Any]) -> None:
     for name, value in values.items():
         if name in known:
             setattr(config, name, value)
+
+
+def _of_pictures(values: dict[str, Any]) -> dict[str, Any]:
+    names = ("IMAGE_RANGE", "IMAGE_CHANNELS", "IMAGE_PLANE", "IMAGE_CHANNEL_COUNT")
+    return {name: values[name] for name in names if name in values}
 
 
 def _from_weights(start: Start) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from mrcnn.config import Config
+from mrcnn.data.scaling import Rule
 from mrcnn.data.survey import badly_met
 from mrcnn.devices import nvidia_gpus
 from mrcnn.train.choices import SMALL, is_compact, larger_input, network_sides
@@ -139,11 +140,28 @@ def _not_labelled(absent: list[str], left_out: list[str]) -> str:
 
 def _about_input(config: Config) -> str:
     if config.IMAGE_RESIZE_MODE == "square":
-        return f"pictures scaled to {config.IMAGE_MAX_DIM}x{config.IMAGE_MAX_DIM}"
-    if config.IMAGE_RESIZE_MODE == "crop":
+        text = f"pictures scaled to {config.IMAGE_MAX_DIM}x{config.IMAGE_MAX_DIM}"
+    elif config.IMAGE_RESIZE_MODE == "crop":
         larger = f", scaled by {config.IMAGE_MIN_SCALE:g}" if config.IMAGE_MIN_SCALE else ""
-        return f"pieces of {config.IMAGE_MIN_DIM}x{config.IMAGE_MIN_DIM} cut from pictures{larger}"
-    return f"pictures in mode {config.IMAGE_RESIZE_MODE}"
+        text = f"pieces of {config.IMAGE_MIN_DIM}x{config.IMAGE_MIN_DIM} cut from pictures{larger}"
+    else:
+        text = f"pictures in mode {config.IMAGE_RESIZE_MODE}"
+    return ", ".join([text, *about_files(config)])
+
+
+def about_files(config: Config) -> list[str]:
+    """What of the files is looked at, where it isn't the usual."""
+    rule, found = Rule.of(config), []
+    if rule.channels is not None:
+        numbers = listed(map(str, rule.channels))
+        found.append(f"channel{'s' if len(rule.channels) > 1 else ''} {numbers}")
+    if rule.plane is not None:
+        found.append(f"plane {rule.plane} of stacks")
+    if rule.range == "type":
+        found.append("0..255 by the type of their values")
+    elif not isinstance(rule.range, str):
+        found.append(f"0..255 from values of {rule.range[0]:g} to {rule.range[1]:g}")
+    return found
 
 
 def _about_training(plan: Plan) -> str:

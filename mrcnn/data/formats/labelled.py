@@ -23,7 +23,9 @@ from mrcnn.data.formats.files import read_json, size_in_header, stored_size
 from mrcnn.data.formats.holes import without
 from mrcnn.data.formats.notes import Dropped, FormatError, Notes
 from mrcnn.data.formats.shapes import Instance, Size, bounds, check_mask_fits, draw, place
-from mrcnn.data.pictures import DEEP, PictureError, eight_bits, read_picture
+from mrcnn.data.pictures import DEEP, PictureError
+from mrcnn.data.scaling import Rule
+from mrcnn.data.seen import BRIGHTNESS, see, seen
 from mrcnn.geometry.crops import MaskCrops
 from mrcnn.geometry.regions import Region
 
@@ -45,12 +47,14 @@ class LabelledDataset(Dataset, ABC):
     """What `mrcnn.data.open` returns.
 
     format: "coco", "via", ..; root: the folder or file it came from.
+    rule: which channels, plane and range of brightness of the files `load_image` gives.
     """
 
     def __init__(self, format: str, root: Path, notes: Notes | None = None) -> None:
         super().__init__()
         self.format = format
         self.root = root
+        self.rule = Rule()
         self._notes = notes or Notes()
         self._told: set[tuple[str, int]] = set()
 
@@ -87,7 +91,7 @@ class LabelledDataset(Dataset, ABC):
         return None if info["height"] is None else (info["height"], info["width"])
 
     def load_image(self, image_id: int) -> np.ndarray:
-        """Read a picture, upright: [height, width, 3], RGB, 0..255.
+        """Read a picture, upright: [height, width, channels], RGB unless `rule` says else, 0..255.
 
         Raises PictureError if it can't be read, FormatError if it is not of the size that its
         labels were made for.
@@ -96,17 +100,21 @@ class LabelledDataset(Dataset, ABC):
         info = self.image_info[image_id]
         if info["path"] is None:
             with self._embedded(image_id) as picture:
-                image = np.asarray(ImageOps.exif_transpose(picture).convert("RGB"))
+                values = np.asarray(ImageOps.exif_transpose(picture).convert("RGB"))
+            look = seen(values, self.rule, self.name(image_id))
         else:
-            image = read_picture(info["path"], deep=True)
+            look = see(info["path"], self.rule)
+        image = look.picture
         if orientation:
             image = np.ascontiguousarray(_AS_STORED[orientation](image))
-        scaled = eight_bits(image)
-        if scaled is not image and (DEEP, image_id) not in self._told:
-            self._told.add((DEEP, image_id))
-            self.note(DEEP, self.name(image_id))
-        image = scaled
-        return np.repeat(image[..., np.newaxis], 3, axis=2) if image.ndim == 2 else image
+        for kind, said in look.told.items():
+            if (kind, image_id) not in self._told:
+                self._told.add((kind, image_id))
+                what = DEEP if kind == BRIGHTNESS else f"Pictures with {kind} ({said})"
+                self.note(what, self.name(image_id))
+        if image.ndim == 2:
+            return np.repeat(image[..., np.newaxis], self.rule.count, axis=2)
+        return image
 
     def load_mask_crops(self, image_id: int) -> tuple[MaskCrops, np.ndarray]:
         """Masks, cut to their boxes, and class ids of a picture's instances, as for `load_mask`."""
