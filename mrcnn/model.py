@@ -29,6 +29,7 @@ from mrcnn.detect.check import check_arguments, check_pictures
 from mrcnn.detect.forward import Forward, outside_graphs, require_eager
 from mrcnn.detect.instances import Instances
 from mrcnn.detect.mold import Molded, molded_batches
+from mrcnn.detect.tiled import DetectsTiles
 from mrcnn.detect.unmold import unmold_batch
 from mrcnn.evaluate.coco import evaluate_dataset, measuring_config
 from mrcnn.export.exporting import Exporting
@@ -157,7 +158,7 @@ def build_features_and_rpn(
     return feature_maps, rpn_over_pyramid(feature_maps, rpn)
 
 
-class MaskRCNN(Exporting):
+class MaskRCNN(Exporting, DetectsTiles):
     """The network with everything that is done with it.
 
     mode: "inference" or "training"; the graph differs, the weights are the same.

@@ -65,6 +65,7 @@ WITHOUT_TENSORFLOW = {
 # Rooms that hold the network as well; what runs before it, or without it, doesn't wait for it.
 WITHOUT_TENSORFLOW_TOO = {
     *("detect.configs", "detect.files", "detect.instances", "detect.results", "detect.mold"),
+    *("detect.tiles", "detect.parts", "detect.joining", "detect.tiled"),
     *("detect.check", "detect.unmold", "train.plan", "train.plan_text", "train.choices"),
     *("train.checkpoints", "evaluate"),
 }

@@ -73,13 +73,17 @@ def warn_once(what: str, text: str, stacklevel: int, category: type[Warning] = U
 def tell_limit(result: Instances, most: int, shape: Sequence[int], stacklevel: int) -> None:
     """Set `limited` of the result of a picture that has the most instances, and warn once.
 
-    most: DETECTION_MAX_INSTANCES. shape: (height, width, ..) of the picture.
-    stacklevel: as of warnings.warn.
+    most: DETECTION_MAX_INSTANCES, which a picture or one of its tiles has reached.
+    shape: (height, width, ..) of the picture. stacklevel: as of warnings.warn.
     """
     result.limited = True
+    which = f"a picture of {shape[0]}x{shape[1]} has"
+    if result.tiles:
+        limited, count = result.tiles
+        which = f"{limited} of the {count} tiles of {which.replace(' has', '')} have"
     warn_once(
         "limit",
-        f"a picture of {shape[0]}x{shape[1]} has {most} instances, which is all that "
+        f"{which} {most} instances, which is all that "
         "DETECTION_MAX_INSTANCES lets through: there may be more. (Said once; the results of such "
         "pictures have `limited` set.)",
         stacklevel=stacklevel + 1,

@@ -19,6 +19,7 @@ from mrcnn.detect.check import check_pictures, tell_limit
 from mrcnn.detect.instances import Instances
 from mrcnn.detect.memory import check_masks
 from mrcnn.detect.runtimes import NAMES, open_runtime
+from mrcnn.detect.tiled import DetectsTiles
 from mrcnn.geometry.masks import paste_masks
 from mrcnn.words import log
 
@@ -32,7 +33,7 @@ class Found(NamedTuple):
     masks: np.ndarray  # float32 [n, mask_height, mask_width]
 
 
-class Exported:
+class Exported(DetectsTiles):
     """A network that `mrcnn export` wrote.
 
     path: of the .onnx, .tflite or .xml file, or of a SavedModel's folder; its card lies beside it.

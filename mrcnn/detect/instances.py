@@ -20,8 +20,10 @@ from typing import TYPE_CHECKING, Any, Self, overload
 
 import numpy as np
 
+from mrcnn.detect.memory import check_masks
 from mrcnn.detect.results import coco_results
 from mrcnn.detect.saved import read_saved, write_saved
+from mrcnn.geometry.crops import MaskCrops
 from mrcnn.words import listed
 
 if TYPE_CHECKING:
@@ -62,6 +64,7 @@ class Instances(dict[str, np.ndarray]):
     limited = (
         False  # True: as many as DETECTION_MAX_INSTANCES lets through, and maybe there are more
     )
+    tiles: tuple[int, int] | None = None  # (such ones, all) of a picture that was cut into tiles
 
     @overload
     def __init__(
@@ -109,13 +112,30 @@ class Instances(dict[str, np.ndarray]):
 
     @property
     def masks(self) -> np.ndarray:
-        """[height, width, n] bool, in the frame of the picture."""
-        return self._array("masks")
+        """[height, width, n] bool, in the frame of the picture.
 
-    def _array(self, key: str) -> np.ndarray:
+        Of a large picture that was cut into tiles they are made when asked for, and MemoryError is
+        raised where there is no room: `crops` has them cut to their boxes.
+        """
+        masks = self._present("masks")
+        if isinstance(masks, MaskCrops):
+            check_masks(masks.shape[2], masks.shape, "take `crops`, where each is cut to its box")
+        return np.asarray(masks)
+
+    @property
+    def crops(self) -> MaskCrops:
+        """The masks, each cut to its box: see `mrcnn.geometry.crops`."""
+        return MaskCrops.from_masks(self._present("masks"))
+
+    def _present(self, key: str) -> Any:
         if key not in self:
             raise AttributeError(f"This result holds no {key!r}: the key was taken out of it.")
-        return np.asarray(self[key])
+        return self[key]
+
+    def _array(self, key: str) -> Any:
+        """As an array; masks that are cut stay so."""
+        value = self._present(key)
+        return value if isinstance(value, MaskCrops) else np.asarray(value)
 
     def _checked(self, needed: Iterable[str] = ()) -> dict[str, np.ndarray]:
         """The arrays that are there. Raises ValueError where they can't belong together."""
@@ -249,7 +269,7 @@ class Instances(dict[str, np.ndarray]):
             data["class_name"] = np.array(self._names_of(ids), dtype=str)
         return supervision.Detections(
             xyxy=arrays["rois"][:, [1, 0, 3, 2]].astype(np.float32),
-            mask=np.moveaxis(arrays["masks"], -1, 0).astype(bool),  # [n, height, width]
+            mask=np.moveaxis(self.masks, -1, 0).astype(bool),  # [n, height, width]
             confidence=arrays["scores"],
             class_id=ids,
             data=data,

@@ -21,6 +21,7 @@ from mrcnn.devices import file_text, has_gpu
 _BYTES, _BYTES_A_CHANNEL = 160, 0.34
 _BFLOAT16 = 0.75
 _TRIFLE = 256 << 20  # bytes that any machine on which TensorFlow runs has; asking takes time
+TILES = "mrcnn detect --tiles, model.detect_tiled"  # what knows no limit
 _REGIONS = 5  # times the crops of all regions: what the heads take for each picture of a batch
 
 
@@ -42,7 +43,7 @@ def check_memory(image: np.ndarray, batch: int, config: Config, which: str) -> N
         raise MemoryError(
             f"{which} ({shape[0]}x{shape[1]}, {image.dtype}) would take {own / 2**30:.1f} GB of "
             f"memory before it enters the network, of which {free / 2**30:.1f} GB are free: scale "
-            "it down or cut it into pieces first; as uint8 it takes least."
+            f"it down, or look at it in tiles ({TILES}); as uint8 it takes least."
         )
     if _on_gpu():
         return
@@ -64,16 +65,22 @@ def out_of_memory(molded: Sequence[int], batch: int, config: Config) -> str:
     )
 
 
-def check_masks(count: int, shape: Sequence[int]) -> None:
-    """Refuse masks [height, width, count] that memory can't hold. Raises MemoryError."""
+def check_masks(count: int, shape: Sequence[int], instead: str = "") -> None:
+    """Refuse masks [height, width, count] that memory can't hold. Raises MemoryError.
+
+    instead: what to do, where it isn't to have fewer instances.
+    """
     needed = count * shape[0] * shape[1]
+    instead = instead or (
+        "lower DETECTION_MAX_INSTANCES, raise DETECTION_MIN_CONFIDENCE, or look at the picture in "
+        f"tiles ({TILES})"
+    )
     free = free_memory() if needed > _TRIFLE else None
     if free is not None and needed > free:
         raise MemoryError(
             f"the masks of {count:,} instances in {shape[0]}x{shape[1]} pixels take "
-            f"{needed / 2**30:.1f} GB of memory, of which {free / 2**30:.1f} GB are free: lower "
-            "DETECTION_MAX_INSTANCES, raise DETECTION_MIN_CONFIDENCE, or cut the picture into "
-            "pieces."
+            f"{needed / 2**30:.1f} GB of memory, of which {free / 2**30:.1f} GB are free: "
+            f"{instead}."
         )
 
 
@@ -104,7 +111,7 @@ def _what_helps(shape: Sequence[int], batch: int, config: Config, free: int) -> 
         return f"lower IMAGE_MIN_DIM (now {config.IMAGE_MIN_DIM})"
     square = (
         'IMAGE_RESIZE_MODE = "square" scales it down to IMAGE_MAX_DIM '
-        f"({config.IMAGE_MAX_DIM}); or scale it down, or cut it into pieces, first"
+        f"({config.IMAGE_MAX_DIM}); or look at it in tiles ({TILES})"
     )
     if config.IMAGE_RESIZE_MODE == "pad64":
         smallest = molded_shape(shape, _unscaled(config))

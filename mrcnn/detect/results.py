@@ -20,9 +20,9 @@ from typing import Any, BinaryIO, Self
 import numpy as np
 
 from mrcnn.errors import UsageError
+from mrcnn.geometry.rle import encode
 from mrcnn.whole import regular_file, whole
 
-_AT_ONCE = 1 << 29  # bytes of masks that are encoded at a time
 RESULTS, IMAGES, UNFINISHED = "results.json", "images.json", "unfinished.jsonl"
 
 
@@ -30,11 +30,11 @@ def coco_results(image_id: int, result: Mapping[str, np.ndarray]) -> list[dict[s
     """One picture's instances in COCO's results format.
 
     result: as from `MaskRCNN.detect`: rois [n, (y1, x1, y2, x2)] in pixels, class_ids [n],
-        scores [n], masks bool [height, width, n].
+        scores [n], masks bool [height, width, n], or cut to their boxes.
     Returns dicts of image_id, category_id, bbox [x, y, width, height] in pixels, score, and
     segmentation {"size": [height, width], "counts": compressed RLE as text}.
     """
-    segmentations = _encoded(result["masks"])
+    segmentations = encode(result["masks"])
     records = []
     for roi, class_id, score, segmentation in zip(
         result["rois"], result["class_ids"], result["scores"], segmentations
@@ -52,19 +52,6 @@ def coco_results(image_id: int, result: Mapping[str, np.ndarray]) -> list[dict[s
             }
         )
     return records
-
-
-def _encoded(masks: np.ndarray) -> list[dict[str, Any]]:
-    """COCO's compressed RLE of each mask. masks: [height, width, n]."""
-    from pycocotools import mask as rle
-
-    height, width, count = masks.shape
-    step = max(1, _AT_ONCE // max(height * width, 1))  # they are copied for it
-    segmentations = []
-    for first in range(0, count, step):
-        some = np.asfortranarray(masks[..., first : first + step], dtype=np.uint8)
-        segmentations += rle.encode(some)
-    return segmentations
 
 
 class ResultsWriter:

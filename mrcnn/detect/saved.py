@@ -14,8 +14,11 @@ from typing import Any
 import numpy as np
 
 from mrcnn.detect.results import coco_results
+from mrcnn.geometry.crops import MaskCrops
+from mrcnn.geometry.rle import decode_crops
 from mrcnn.whole import regular_file, whole
 
+_IN_FULL = 1 << 30  # bytes of masks from which on they stay cut to their boxes
 ARRAYS = ("rois", "class_ids", "scores", "masks")
 
 
@@ -95,14 +98,19 @@ def _from_coco_file(content: Mapping[str, Any]) -> tuple[dict[str, np.ndarray], 
     size = [image["height"], image["width"]]
     if any(row["segmentation"]["size"] != size for row in rows):
         raise ValueError(f"a mask is not of the picture's size, {size[0]}x{size[1]}")
-    masks = rle.decode([row["segmentation"] for row in rows]) if rows else np.zeros((*size, 0))
+    segmentations = [row["segmentation"] for row in rows]
+    masks: np.ndarray | MaskCrops
+    if len(rows) * size[0] * size[1] > _IN_FULL:
+        masks = decode_crops(segmentations, size)
+    else:
+        masks = rle.decode(segmentations).astype(bool) if rows else np.zeros((*size, 0), bool)
     corners = np.array([row["bbox"] for row in rows], np.int32).reshape(-1, 4)
     x, y, width, height = corners.T
     arrays = {
         "rois": np.stack([y, x, y + height, x + width], axis=1),
         "class_ids": np.array([row["category_id"] for row in rows], np.int32),
         "scores": np.array([row["score"] for row in rows], np.float32),
-        "masks": masks.astype(bool),
+        "masks": masks,
     }
     return arrays, content["info"]["class_names"]
 

@@ -25,6 +25,7 @@ from pycocotools.cocoeval import COCOeval
 
 from mrcnn.config import Config
 from mrcnn.data.dataset import Dataset
+from mrcnn.geometry.rle import encode
 
 METRICS = (
     *("AP", "AP50", "AP75", "AP_small", "AP_medium", "AP_large"),
@@ -233,7 +234,7 @@ def annotations(
     rows = []
     if not len(class_ids):
         return rows
-    rles = mask_utils.encode(np.asfortranarray(masks, dtype=np.uint8))
+    rles = encode(masks)
     for i, (rle, class_id) in enumerate(zip(rles, class_ids)):
         row = {
             "image_id": int(image_id),

@@ -8,6 +8,7 @@ masks:  the same in full, bool [height, width, num_instances]
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -69,8 +70,45 @@ class MaskCrops:
         crops._is_tight = True
         return crops
 
+    # -- As the array of the masks in full --------------------------------------------------
+
+    ndim, dtype = 3, np.dtype(bool)
+
     def __len__(self) -> int:
         return len(self.pieces)
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        return np.asarray(self.full(), dtype)
+
+    def __getitem__(self, key: Any) -> "np.ndarray | MaskCrops":
+        """As of the masks in full. `[..., some]` gives crops, all else arrays.
+
+        `[y1:y2, x1:x2, i]` is made of the one piece.
+        """
+        if isinstance(key, tuple) and len(key) == 2 and key[0] is Ellipsis:
+            if isinstance(key[1], int | np.integer):
+                return self[:, :, key[1]]
+            chosen = np.arange(len(self))[key[1]]
+            crops = MaskCrops(self.shape, self.boxes[chosen], [self.pieces[i] for i in chosen])
+            crops._is_tight = self._is_tight
+            return crops
+        one = isinstance(key, tuple) and len(key) == 3 and isinstance(key[2], int | np.integer)
+        if not one or not all(isinstance(part, slice) for part in key[:2]):
+            return self.full()[key]
+        rows, columns = (range(size)[part] for part, size in zip(key[:2], self.shape))
+        if (rows.step, columns.step) != (1, 1):
+            return self[:, :, key[2]][key[:2]]
+        shown = np.zeros((len(rows), len(columns)), bool)
+        y1, x1, y2, x2 = self.boxes[key[2]].tolist()
+        top, left = max(rows.start, y1), max(columns.start, x1)
+        bottom, right = min(rows.stop, y2), min(columns.stop, x2)
+        if top < bottom and left < right:
+            part = self.pieces[key[2]][top - y1 : bottom - y1, left - x1 : right - x1]
+            place = np.s_[top - rows.start : bottom - rows.start]
+            shown[place, left - columns.start : right - columns.start] = part
+        return shown
+
+    # -- Changed ----------------------------------------------------------------------------
 
     def take(self, rows: np.ndarray, columns: np.ndarray) -> "MaskCrops":
         """The masks at some rows and columns, as `masks[rows][:, columns]`.

@@ -49,7 +49,7 @@ def test_instances_are_written_as_coco_wants_them():
 def test_many_large_masks_are_encoded_some_at_a_time(monkeypatch):
     result = _result(5)
     expected = coco_results(1, result)
-    monkeypatch.setattr("mrcnn.detect.results._AT_ONCE", 2 * 20 * 30)
+    monkeypatch.setattr("mrcnn.geometry.rle._AT_ONCE", 2 * 20 * 30)
     assert coco_results(1, result) == expected
 
 
