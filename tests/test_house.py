@@ -36,6 +36,7 @@ HEIGHTS = {
     "detect": 3,
     "train": 4,
     "evaluate": 4,
+    "jobs": 4,
     "export": 4.5,  # measures what it wrote
     "serve": 5,
     "visualize": 5,
@@ -60,7 +61,7 @@ WITHOUT_TENSORFLOW = {
         "weights",
         "drawing",
     ),
-    *("visualize", "utils", "cli", "serve"),
+    *("visualize", "utils", "cli", "serve", "jobs"),
 }
 # Rooms that hold the network as well; what runs before it, or without it, doesn't wait for it.
 WITHOUT_TENSORFLOW_TOO = {

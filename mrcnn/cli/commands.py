@@ -20,6 +20,7 @@ COMMANDS = {
     "train": "train on a folder of labelled pictures",
     "evaluate": "measure weights, or a file of results, against labelled pictures",
     "detect": "find instances in pictures and videos: overlays and COCO JSON",
+    "job": "look at a job over many pictures (detect --job), or convert what it found",
     "export": "write weights for OpenVINO, ONNX Runtime or TensorFlow Serving, and prove the file",
     "serve": "a web page and an HTTP interface to a model",
     "inspect": "say what a weight file holds, and which Config fits it; or what this machine is",

@@ -5,7 +5,9 @@ mrcnn detect holiday/ --weights cells.h5 --classes "cell,nucleus" --out found
 mrcnn detect "scans/**/*.png" --weights w.h5 --config cells.py:CellsConfig --set IMAGE_MAX_DIM=512
 mrcnn detect https://example.org/beach.jpg film.mp4 --weights coco    # fetched; drawn as a video
 curl -s https://example.org/beach.jpg | mrcnn detect - --weights coco
+mrcnn detect slide.tif --weights cells.h5 --tiles    # of any size: docs/large-pictures.md
 mrcnn detect holiday/ --weights cells.h5 --labels via    # to correct by hand: out/via.json
+mrcnn detect scans/ --weights cells.h5 --job found    # thousands: goes on where it was ended
 mrcnn detect holiday/ --weights synthetic     # no weights yet? only to see that all runs
 """
 
@@ -14,7 +16,7 @@ import warnings
 from collections.abc import Mapping
 from pathlib import Path
 
-from mrcnn.cli import synthetic
+from mrcnn.cli import detect_job, synthetic
 from mrcnn.cli.arguments import (
     add_config_arguments,
     add_engine_argument,
@@ -22,17 +24,14 @@ from mrcnn.cli.arguments import (
     add_logs_argument,
     fraction,
 )
-from mrcnn.cli.detector import load_detector, weights_and_config
+from mrcnn.cli.detector import load_detector, weights_and_names
+from mrcnn.cli.tiles import add_tiles_arguments, tiles_of
 from mrcnn.config import Config
 from mrcnn.data.sources import Source, find_sources
 from mrcnn.data.video import VideoError, check_installed
 from mrcnn.data.writers import WRITERS
 from mrcnn.detect import files
-from mrcnn.detect.configs import (
-    by_class,
-    check_fits,
-    class_names,
-)
+from mrcnn.detect.configs import by_class
 from mrcnn.detect.instances import LimitWarning
 from mrcnn.detect.overlays import CAPTIONS, FORMATS, overlay_paths
 from mrcnn.errors import UsageError
@@ -103,7 +102,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "on: DIR/via.json, DIR/coco.json, .., DIR/cvat.xml, or a file for each picture in "
         "DIR/labelme or DIR/yolo",
     )
+    add_tiles_arguments(parser)
     add_force_argument(parser)
+    detect_job.add_arguments(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -113,6 +114,8 @@ def run(args: argparse.Namespace) -> int:
     Raises UsageError, PictureError, WeightsError, ConfigError or DownloadError where it can't
     begin, and OSError where results can't be written.
     """
+    if args.job:
+        return detect_job.run(args)
     progress = Progress(0)
     with plain_warnings(progress):
         # Said here of each picture and at the end; in Python there is nothing but warnings.
@@ -144,18 +147,7 @@ def plan(args: argparse.Namespace, sources: list[Source]) -> tuple[files.Job, Pa
 
     Returns the job and the weight file, None for synthetic weights, which TensorFlow makes.
     """
-    made_up = args.weights == synthetic.NAME
-    if made_up and args.config:
-        raise UsageError("--weights synthetic has its own Config: leave --config out.")
-    path, info, config = weights_and_config(args)
-    if info:
-        check_fits(config, info)
-    config.validate("inference")
-
-    told = info.class_names if info else synthetic.CLASS_NAMES
-    names = class_names(args.classes, config.NUM_CLASSES, args.weights, told)
-    if made_up and args.classes:  # whatever they are called, they are not that
-        names = ["BG", *(f"synthetic {name}" for name in names[1:])]
+    path, config, names = weights_and_names(args)
     out = Path(args.out).expanduser()
     if out.exists() and not out.is_dir():
         raise UsageError(f"--out {out} is a file: give the folder that the results go to.")
@@ -164,11 +156,11 @@ def plan(args: argparse.Namespace, sources: list[Source]) -> tuple[files.Job, Pa
     if args.labels and not args.force:
         check_free(files.labels_path(out, args.labels))
     out.mkdir(parents=True, exist_ok=True)
-    note = synthetic.NOTE if made_up else ""
+    note = "" if path else synthetic.NOTE
     source = str(path.resolve()) if path else synthetic.NAME
     job = files.Job(
         *(sources, overlays, source, config, names, out),
-        *(args.labels, args.format, args.captions, args.force, note, args.debug),
+        *(args.labels, args.format, args.captions, args.force, note, args.debug, tiles_of(args)),
     )
     return job, path
 

@@ -64,7 +64,7 @@ class Source:
             if self.address == STDIN:
                 _from_stdin(file, most)
             else:
-                _fetch(self.address, file, most)
+                fetch(self.address, file, most)
 
 
 def find_sources(given: Iterable[str | os.PathLike], folder: Path) -> list[Source]:
@@ -123,7 +123,8 @@ def _from_stdin(file: IO[bytes], most: int) -> None:
         raise PictureError("standard input is empty: 0 bytes.")
 
 
-def _fetch(address: str, file: IO[bytes], most: int) -> None:
+def fetch(address: str, file: IO[bytes], most: int) -> None:
+    """Copy what lies at an http(s) address; most: bytes that it may have. Raises PictureError."""
     shown = printable(address)
     try:
         # Letters that may not stand in an address are written as it wants them.

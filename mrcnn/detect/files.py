@@ -13,7 +13,7 @@ import time
 import traceback
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -28,8 +28,10 @@ from mrcnn.data.sources import Source
 from mrcnn.data.video import Video, VideoError
 from mrcnn.data.writers import WRITERS, Labelled, Writer, file_name_from, place
 from mrcnn.detect.configs import by_class
+from mrcnn.detect.limits import Limits, TileLines
 from mrcnn.detect.overlays import OverlayFiles, draw_overlay
 from mrcnn.detect.results import IMAGES, RESULTS, ResultsWriter, coco_results
+from mrcnn.detect.tiled import Detector, Large, Tiles, detect_tiles, open_picture
 from mrcnn.drawing.following import SteadyColors
 from mrcnn.progress import Progress
 from mrcnn.signals import interruptible
@@ -39,9 +41,6 @@ SOME_FAILED, INTERRUPTED = 1, 130
 _FRAMES_A_LINE = 100  # of a video, where no bar shows how far it is
 _BOILERPLATE = ("Graph execution error", "Detected at node", "<stack traces unavailable>")
 _NO_MORE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)  # the disk would take the next one no better
-
-# A picture [height, width, 3] or [height, width] -> the dict of MaskRCNN.detect.
-Detector = Callable[[np.ndarray], Mapping[str, np.ndarray]]
 
 
 @dataclass(frozen=True)
@@ -60,6 +59,7 @@ class Job:
     force: bool  # overwrite annotation files
     note: str  # what the user must know of the results, or ""
     debug: bool
+    tiles: Tiles = Tiles(False)  # which pictures are cut
 
 
 def labels_path(out: Path, labels: str) -> Path:
@@ -135,6 +135,8 @@ class _Run:
         self.seconds: list[float] = []  # of the network, for each picture or frame
         self.tally: Counter[str] = Counter()
         self.enlarged = ""  # the first overlay that is larger than its picture
+        self.shrunk = ""  # the first one that is smaller
+        self.limits = Limits(job.config)
 
     def take(self, source: Source, overlay: Path | None) -> None:
         """A picture or a video: from the file to what is written of it."""
@@ -145,16 +147,16 @@ class _Run:
             self._go_through(source, overlay)
         except Exception as error:  # one bad picture must not take the others with it
             self._check_goes_on(error)
-            reason = _reason(error, source)
-            self.progress.complain(f"failed: {reason}")
-            self.writer.fail(source.path.name, reason)
+            why = reason(error, source)
+            self.progress.complain(f"failed: {why}")
+            self.writer.fail(source.path.name, why)
         self.done += 1
         self.progress.advance()
 
     def _go_through(self, source: Source, overlay: Path | None) -> None:
-        before, limited, counts = len(self.seconds), self.tally["limited"], Counter[int]()
+        before, limited, counts = len(self.seconds), self.limits.pictures, Counter[int]()
         which = f"[{self.done + 1}/{len(self.job.sources)}] {source}"
-        with _pictures(source) as (pictures, count, fps):
+        with _pictures(source, self.job) as (pictures, count, fps):
             self.progress.expect(count if source.is_video else 0)
             canvas = OverlayFiles(source, overlay, fps, self.job.format) if overlay else None
             colors, drawing = SteadyColors() if source.is_video else None, canvas is not None
@@ -179,7 +181,7 @@ class _Run:
             raise VideoError(f"{source} has no frame that can be read.")
         size = f"{picture.shape[1]} x {picture.shape[0]}"
         size += f", {counted(frames, 'frame')}" if source.is_video else ""
-        limit = self.tally["limited"] > limited and "DETECTION_MAX_INSTANCES reached"
+        limit = self.limits.pictures > limited and "DETECTION_MAX_INSTANCES reached"
         mean = f"{sum(self.seconds[before:]) / frames:.2f} s{' a frame' if source.is_video else ''}"
         parts = [which, size, self._in_words(counts), limit, mean]
         self.progress.say("  ".join(part for part in parts if part))
@@ -187,13 +189,13 @@ class _Run:
     def _one(
         self,
         source: Source,
-        picture: np.ndarray,
+        picture: np.ndarray | Large,
         told: Mapping[str, Any],
         canvas: OverlayFiles | None,
         colors: SteadyColors | None,
     ) -> "_Found":
         """Detect in a picture or a frame, and write what is found."""
-        result = self._detected(picture)
+        result = self._detected(source, picture)
         records = coco_results(len(self.seconds), result)
         drawn = None
         if canvas:
@@ -203,23 +205,38 @@ class _Run:
             self._try("no labels", source, self._label, source, picture, result)
         return _Found(result["class_ids"].tolist(), drawn is not None)
 
-    def _detected(self, picture: np.ndarray) -> Mapping[str, np.ndarray]:
-        began = time.perf_counter()
-        result = self.detect(picture)
+    def _detected(self, source: Source, picture: np.ndarray | Large) -> Mapping[str, np.ndarray]:
+        began, limits = time.perf_counter(), self.limits
+        if isinstance(picture, Large):
+            self.progress.expect(picture.count, "tiles")
+            after = TileLines(str(source), picture.count, self.progress, limits.add)
+            result: Mapping[str, np.ndarray] = detect_tiles(
+                picture.windows, self.detect, picture.tiling, after
+            )
+        else:
+            result = self.detect(picture)
+            limits.add(result)
+            if self.job.tiles.missing(self.job.config, picture.shape):
+                limits.large.append(f"{source} ({picture.shape[1]} x {picture.shape[0]})")
         self.seconds.append(time.perf_counter() - began)
-        self.tally["limited"] += getattr(result, "limited", False)
+        limits.pictures += getattr(result, "limited", False)
         self.tally["instances"] += len(result["class_ids"])
         return result
 
     def _draw(
         self,
-        picture: np.ndarray,
+        picture: np.ndarray | Large,
         result: Mapping[str, np.ndarray],
         canvas: OverlayFiles,
         colors: SteadyColors | None,
     ) -> Path:
+        names, captions = self.job.class_names, self.job.captions
+        if isinstance(picture, Large):
+            path, told = canvas.write_large(picture.windows, result, names, captions)
+            self.shrunk = self.shrunk or told
+            return path
         steady = colors(result["rois"], result["class_ids"]) if colors else None
-        drawn = draw_overlay(picture, result, self.job.class_names, self.job.captions, steady)
+        drawn = draw_overlay(picture, result, names, captions, steady)
         if drawn.shape[:2] != picture.shape[:2] and not self.enlarged:
             before, after = (f"{array.shape[1]} x {array.shape[0]}" for array in (picture, drawn))
             self.enlarged = f"{before} became {after}"
@@ -228,7 +245,7 @@ class _Run:
     def _add(
         self,
         source: Source,
-        picture: np.ndarray,
+        picture: np.ndarray | Large,
         result: Mapping[str, np.ndarray],
         records: list[dict[str, Any]],
         overlay: Path | None,
@@ -249,9 +266,13 @@ class _Run:
             entry["address"] = source.address
         if getattr(result, "limited", False):
             entry["limited"] = True
+        if isinstance(picture, Large):
+            entry["tiles"] = {"count": picture.count, **asdict(picture.tiling)}
         self.writer.add(entry, records)
 
-    def _label(self, source: Source, picture: np.ndarray, result: Mapping[str, np.ndarray]) -> None:
+    def _label(
+        self, source: Source, picture: np.ndarray | Large, result: Mapping[str, np.ndarray]
+    ) -> None:
         name = file_name_from(self.labels.folder, source.path)
         ids, scores = result["class_ids"], result["scores"]
         self.labels.add(Labelled(name, *picture.shape[:2], result["masks"], ids, scores))
@@ -263,7 +284,7 @@ class _Run:
         except Exception as error:
             self._check_goes_on(error)
             self.tally[what] += 1
-            self.progress.complain(f"{what}: {_reason(error, source)}")
+            self.progress.complain(f"{what}: {reason(error, source)}")
             return None
 
     def _check_goes_on(self, error: Exception) -> None:
@@ -308,28 +329,26 @@ class _Run:
                 f"Overlays of small pictures are enlarged, so that labels can be read: "
                 f"{self.enlarged}."
             )
+        if self.shrunk:
+            say(self.shrunk)
         if job.labels:
             where = printable(labels_path(job.out, job.labels))
             say(f"To correct by hand ({job.labels}): {where}")
-        if tally["limited"]:
-            most = job.config.DETECTION_MAX_INSTANCES
-            say(
-                f"NOTE: {counted(tally['limited'], 'picture')} with {most} instances, which is all "
-                "that DETECTION_MAX_INSTANCES lets through: there may be more (--set "
-                f"DETECTION_MAX_INSTANCES={4 * most})."
-            )
+        for note in self.limits.notes():
+            say(f"NOTE: {note}")
         if job.note:
             say(f"NOTE: {job.note}")
 
 
 @contextlib.contextmanager
-def _pictures(source: Source) -> Iterator[tuple[Iterable, int, float]]:
+def _pictures(source: Source, job: Job) -> Iterator[tuple[Iterable, int, float]]:
     """What a source holds: (picture, what is told of it) pairs, about how many, how many a second.
 
     A picture has no second and tells nothing.
     """
     if not source.is_video:
-        yield [(read_picture(source.path), {})], 1, 0.0
+        with open_picture(source.path, job.tiles, job.config, read_picture) as picture:
+            yield [(picture, {})], 1, 0.0
         return
     with Video(source.path) as video:
         frames = (
@@ -339,7 +358,8 @@ def _pictures(source: Source) -> Iterator[tuple[Iterable, int, float]]:
         yield frames, video.num_frames or 1, video.fps
 
 
-def _reason(error: Exception, source: Source) -> str:
+def reason(error: Exception, source: Source) -> str:
+    """What kept a source from being worked on, in a sentence that names it."""
     text = str(error).strip()
     if isinstance(error, PictureError | VideoError):
         known = {str(source), printable(source.path)}

@@ -74,11 +74,11 @@ class ResultsWriter:
         self.folder = Path(folder)
         self.folder.mkdir(parents=True, exist_ok=True)
         self.failures: list[dict[str, str]] = []
-        self._file = _locked(self.folder / UNFINISHED)
+        self._file = locked(self.folder / UNFINISHED)
         self.recovered = finish(self.folder) if os.fstat(self._file.fileno()).st_size else None
         if self.recovered is not None:
             self._file.close()
-            self._file = _locked(self.folder / UNFINISHED)
+            self._file = locked(self.folder / UNFINISHED)
         categories = [{"id": i, "name": name} for i, name in enumerate(class_names) if i > 0]
         self._append({"info": dict(info), "categories": categories, "annotations": []})
 
@@ -176,9 +176,10 @@ def _records(path: Path) -> Iterator[dict[str, Any]]:
             yield record
 
 
-def _locked(path: Path) -> BinaryIO:
+def locked(path: Path, option: str = "--out") -> BinaryIO:
     """Open a file to append to, and keep other runs away from it until it is closed.
 
+    option: of the command line, by which another folder is given.
     Raises UsageError where another run has it.
     """
     while True:
@@ -191,7 +192,7 @@ def _locked(path: Path) -> BinaryIO:
             file.close()
             raise UsageError(
                 f"another run is writing to {path.parent}: wait until it ends, or give another "
-                "folder (--out)."
+                f"folder ({option})."
             ) from None
         except (ImportError, OSError):  # Windows, and network drives without locks
             return file

@@ -26,10 +26,13 @@ TABLE = {
     r"mrcnn serve .*": "parse",  # tests/serve/ runs it
     r"([A-Z_]+=\S+ )+mrcnn serve .*": "known",
     r"curl .*/v1/detect.*": "known",
+    # tests/jobs runs their like: a cluster, a storage, lists.
+    r"mrcnn .*(--runner ray|s3:|list\.txt|\w\.parquet).*": "parse",
+    r"RAY_ADDRESS=\S+ mrcnn .*": "known",
     r"mrcnn .*": "run",
     r"python3 -m venv \.venv": "known",
     r"\. \.venv/bin/activate": "known",
-    r'pip install (-e )?"?\.(\[(test|cuda|notebooks)\])?"?': "known",
+    r'pip install (-e )?"?\.(\[(test|cuda|jobs|notebooks|ray)\])?"?': "known",
     r"jupyter lab samples/\w+\.ipynb": "known",
     r'pytest( -n auto)? -m ("not slow"|quick)': "known",
     r"python samples/run_notebooks\.py \S+": "script",
@@ -75,6 +78,7 @@ def short(monkeypatch, network, eager):
     """Detection by the shared network; trainings of one step on pictures of 64 pixels."""
     monkeypatch.setattr(detect_command, "load_detector", lambda *_: network)
     monkeypatch.setattr("mrcnn.cli.evaluate.load_detector", lambda *_: network)
+    monkeypatch.setattr("mrcnn.cli.detect_job.load_detector", lambda *_: network)
     monkeypatch.setattr(plans, "has_gpu", lambda: False)
 
     def make_short_plan(wishes):

@@ -1,0 +1,166 @@
+"""What is done with a slice of the list: read, decode, detect; a row for each picture.
+
+    data = Worker(detect).part(paths, begun, told, advance)    # the bytes of a Parquet file
+
+Whatever one picture costs becomes the error of its row. One at which the program died three times
+isn't tried again: its decoder may be at fault, or memory.
+"""
+
+import os
+import warnings
+from collections import Counter, deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mrcnn.data.pictures import decode_picture
+from mrcnn.data.sources import Source
+from mrcnn.detect.files import Detector, reason
+from mrcnn.detect.results import coco_results
+from mrcnn.errors import UsageError
+from mrcnn.jobs.storage import read
+from mrcnn.jobs.tables import as_bytes
+from mrcnn.words import printable
+
+DEATHS = 3  # at one picture, after which it isn't tried again
+_AHEAD = 4  # files that are read before their turn comes
+_ALL_OF = 10  # pictures in which the network fails, and in no other: then it isn't theirs
+_NOTHING: dict[str, Any] = {"boxes": [], "class_ids": [], "scores": [], "masks": []}
+
+
+class Worker:
+    """Works on slices, one after the other, with one detector.
+
+    detect: gets a picture [height, width, 3] or [height, width]. read: gives a file's bytes.
+    """
+
+    def __init__(self, detect: Detector, read: Callable[[str], bytes] = read) -> None:
+        self._detect, self._read = detect, read
+
+    def part(
+        self,
+        paths: Sequence[str],
+        begun: Path | None,
+        told: Mapping[str, str],
+        advance: Callable[[], None] = lambda: None,
+    ) -> bytes:
+        """The Parquet file of a slice.
+
+        begun: where it is noted which picture is worked on; None, where nobody could read it.
+        advance: called after each picture.
+        Raises UsageError where the network fails in all pictures, which then aren't at fault.
+        """
+        rows = []
+        broken: list[str] = []
+        detected = 0
+        with _Notes(begun) as notes, ThreadPoolExecutor(_AHEAD) as readers:
+            try:
+                for i, (path, waiting) in enumerate(_ahead(paths, readers, self._read)):
+                    if notes.deaths[i] >= DEATHS:
+                        text = f"the program died {DEATHS} times while it was at this picture"
+                        rows.append(_failed(path, text))
+                    else:
+                        notes.at(i)
+                        row, fault = self._row(path, waiting)
+                        rows.append(row)
+                        broken += [fault] if fault else []
+                        detected += not row["error"]
+                    advance()
+            except BaseException:
+                readers.shutdown(wait=False, cancel_futures=True)
+                raise
+        if not detected and len(broken) >= _ALL_OF:
+            raise UsageError(
+                f"the network fails in all of {len(broken)} pictures: {broken[0]}. The job stops "
+                "here, and the same command goes on once that is mended."
+            )
+        return as_bytes(rows, told)
+
+    def _row(self, path: str, waiting: "Future[bytes]") -> tuple[dict[str, Any], str]:
+        """The row of a picture, and what the network said where it failed by itself, else ""."""
+        shape: tuple[int | None, int | None] = (None, None)
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # a line for each of a million is read by nobody
+                picture = decode_picture(waiting.result(), printable(path))
+                shape = picture.shape[:2]
+                return {"path": path, **_found(picture, self._detect(picture))}, ""
+        except Exception as error:
+            row = _failed(path, reason(error, Source(Path(path), path)), *shape)
+            own = shape[0] is not None and not isinstance(error, ValueError | MemoryError)
+            return row, row["error"] if own else ""
+
+
+def _found(picture: np.ndarray, result: Mapping[str, np.ndarray]) -> dict[str, Any]:
+    masks = [row["segmentation"]["counts"] for row in coco_results(0, result)]
+    return {
+        "height": picture.shape[0],
+        "width": picture.shape[1],
+        "boxes": np.asarray(result["rois"], np.int32).tolist(),
+        "class_ids": np.asarray(result["class_ids"], np.int32).tolist(),
+        "scores": np.asarray(result["scores"], np.float32).tolist(),
+        "masks": masks,
+        "error": None,
+    }
+
+
+def _failed(
+    path: str, text: str, height: int | None = None, width: int | None = None
+) -> dict[str, Any]:
+    return {"path": path, "height": height, "width": width, **_NOTHING, "error": text}
+
+
+def _ahead(
+    paths: Sequence[str], readers: ThreadPoolExecutor, read: Callable[[str], bytes]
+) -> Iterator[tuple[str, "Future[bytes]"]]:
+    """Each path with its bytes, which some threads fetch a few pictures ahead."""
+    waiting: deque[tuple[str, Future[bytes]]] = deque()
+    for path in paths:
+        waiting.append((path, readers.submit(read, path)))
+        if len(waiting) > _AHEAD:
+            yield waiting.popleft()
+    yield from waiting
+
+
+class _Notes:
+    """Which picture of a slice is worked on, in a file that outlives the program.
+
+    A line for each picture that is begun, "-" where a program begins and "+" where it ends well.
+    """
+
+    def __init__(self, path: Path | None) -> None:
+        self.deaths: Counter[int] = Counter()  # by place in the slice
+        self._file: int | None = None
+        if path is None or not path.parent.is_dir():
+            return
+        self._read(path)
+        # Unbuffered: each line must be there before its picture is touched.
+        self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
+        self._write("-")
+
+    def _read(self, path: Path) -> None:
+        at = None
+        words = path.read_text("ascii").split() if path.exists() else []
+        for word in [*words, "-"]:
+            if word == "-" and at is not None:
+                self.deaths[at] += 1
+            at = int(word) if word.isdigit() else None
+
+    def at(self, place: int) -> None:
+        """The next picture is touched now."""
+        self._write(str(place))
+
+    def _write(self, word: str) -> None:
+        if self._file is not None:
+            os.write(self._file, f"{word}\n".encode())
+
+    def __enter__(self) -> "_Notes":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._file is not None:
+            self._write("+")
+            os.close(self._file)
