@@ -247,6 +247,25 @@ class Instances(dict[str, np.ndarray]):
 
     # -- For other programs ---------------------------------------------------------------------
 
+    def table(
+        self, picture: np.ndarray | str | os.PathLike | None = None, pixel_size: str | None = None
+    ) -> dict[str, np.ndarray]:
+        """Measurements, {column: [n]}: `pandas.DataFrame(found.table(picture))`.
+
+        picture: the one that was searched, as an array or its file, for intensities by channel; a
+            file also says how large its pixels are, for columns such as area_um2.
+        pixel_size: that size, if it doesn't: "0.25um", "0.3m".
+        The columns are those of `mrcnn.detect.measure`. Raises ValueError for a picture of another
+        size, PictureError where its file can't be read.
+        """
+        from mrcnn.detect.measure import table, values_of
+
+        arrays = self._checked(ARRAYS)
+        crops = self.crops
+        values, pixel = values_of(picture, crops.shape, pixel_size)
+        names = self._names_of(arrays["class_ids"])
+        return table(crops, arrays["class_ids"], names, arrays["scores"], values, pixel)
+
     def to_coco(self, image_id: int = 1) -> list[dict[str, Any]]:
         """Rows of COCO's results format; see `mrcnn.detect.results.coco_results`."""
         return coco_results(image_id, self._checked(ARRAYS))
