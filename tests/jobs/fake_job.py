@@ -18,9 +18,15 @@ from mrcnn.jobs.listing import list_pictures
 NAMES = ["BG", "bright", "dark"]
 
 
+calls: list[int] = []
+
+
 def found_in(picture: np.ndarray, seconds: float = 0.0) -> dict[str, np.ndarray]:
     """What is brighter and what is darker than the middle, in the left and the right half."""
+    calls.append(1)
     if "KILLER" in os.environ and picture.shape[0] == 13:
+        os.kill(os.getpid(), 9)
+    if len(calls) == int(os.environ.get("DIES_AT", 0)):
         os.kill(os.getpid(), 9)
     until = time.process_time() + seconds
     gray = picture.mean(axis=2) if picture.ndim == 3 else picture.astype(float)

@@ -157,11 +157,16 @@ def test_another_version_of_a_package_is_told(job, pictures):
 
 def test_killed_and_begun_again_it_is_the_same_table(pictures, tmp_path):
     plain, killed = tmp_path / "plain", tmp_path / "killed"
-    words = ("local", 0.02, 1, 2)  # parts of two pictures
-    run(plain, [str(pictures)], part_size=2)
-    assert run_and_kill(killed, pictures, 2, random.Random(3), *words) < 25
+    run(plain, [str(pictures)])
+    counts = []
+    for calls in (25, 5, 0):
+        process = started(killed, pictures, "local", DIES_AT=str(calls))
+        said = process.communicate(timeout=PATIENCE)[1].decode()
+        assert process.returncode == (-9 if calls else 0), said
+        counts.append(len(done(killed)))
+    assert counts == [1, 1, 3]
     assert part_bytes(killed) == part_bytes(plain)
-    assert not list((killed / "parts").glob(".*")) and not (killed / "begun").exists()
+    assert not (killed / "begun").exists()
 
 
 @pytest.mark.slow
