@@ -65,11 +65,15 @@ def survey_of(side: int, instance: int, count: int, pictures: int = 40) -> Surve
     )
 
 
-def chosen(survey: Survey, gpu: bool = False, trained: bool = True, **user) -> tuple[Config, int]:
+def chosen(
+    survey: Survey, gpu: bool = False, trained: bool = True, pictures: int = 40, **user
+) -> tuple[Config, int]:
     config = Config()
     for name, value in user.items():
         setattr(config, name, value)
-    circumstances = Circumstances(40, 8, gpu, whole_network=trained, random_weights=not trained)
+    circumstances = Circumstances(
+        pictures, 8, gpu, whole_network=trained, random_weights=not trained
+    )
     return config, complete(config, set(user), survey, circumstances)
 
 
@@ -92,9 +96,11 @@ def test_picture_size_follows_the_pictures_and_what_is_on_them(side, instance, g
 
 
 def test_an_epoch_shows_each_picture_once_and_training_has_enough_steps():
+    config, epochs = chosen(survey_of(600, 150, 5), gpu=True, pictures=400)
+    assert config.STEPS_PER_EPOCH == -(-400 // config.IMAGES_PER_GPU)
+    assert epochs == -(-2000 // config.STEPS_PER_EPOCH)
     config, epochs = chosen(survey_of(600, 150, 5), gpu=True)
-    assert config.STEPS_PER_EPOCH == -(-40 // config.IMAGES_PER_GPU)
-    assert epochs == 100  # 2000 steps would need more
+    assert (config.STEPS_PER_EPOCH, epochs) == (20, 100)  # of 40 pictures each comes twice or so
     assert chosen(survey_of(600, 150, 5), gpu=True, STEPS_PER_EPOCH=150)[1] == 14
     assert chosen(survey_of(600, 150, 5), STEPS_PER_EPOCH=50)[1] == 20
     _, epochs = chosen(survey_of(600, 150, 5), STEPS_PER_EPOCH=150, trained=False)

@@ -11,7 +11,7 @@ import keras
 from keras import layers as KL
 
 from mrcnn.config import Config, function_of
-from mrcnn.nn.efficientnet import efficientnet_graph
+from mrcnn.nn.efficientnet import efficientnet_graph, even_strength
 from mrcnn.nn.layers import BatchNorm
 
 STAGE4_BLOCKS = {"resnet50": 6, "resnet101": 23}
@@ -26,7 +26,8 @@ def build_backbone(input_image: keras.KerasTensor, config: Config) -> list[keras
     """
     function = function_of(config, "BACKBONE")
     if function is None and config.BACKBONE == "efficientnet_lite0":
-        stages = efficientnet_graph(input_image, train_bn=config.TRAIN_BN)
+        C1, *stages = efficientnet_graph(input_image, train_bn=config.TRAIN_BN)
+        stages = [C1, *even_strength(stages)]
     elif function is None:
         stages = resnet_graph(input_image, config.BACKBONE, stage5=True, train_bn=config.TRAIN_BN)
     else:

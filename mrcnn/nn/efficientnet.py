@@ -25,6 +25,9 @@ STAGES = {
     5: [(4, 5, 2, 6, 192), (1, 3, 1, 6, 320)],
 }
 PIXEL_SCALE = 128  # the published weights take (pixel - 127) / 128
+# The root of the mean square of C2 .. C5 on photographs. Unlike a ResNet's they are sums of batch
+# norms that no activation and no further norm follows, so nothing else brings them to about 1.
+STRENGTHS = (8, 8, 6, 3)
 
 
 def efficientnet_graph(
@@ -43,6 +46,18 @@ def efficientnet_graph(
                 x = _block(x, name, kernel, 1 if i else stride, expansion, channels, train_bn)
         outputs.append(x)
     return outputs
+
+
+def even_strength(stages: list[keras.KerasTensor]) -> list[keras.KerasTensor]:
+    """C2 .. C5 with values of about 1, as pyramid and heads are made for.
+
+    On larger ones these learn nothing at the usual rates: their first steps are so large that the
+    units of the proposal network stay at 0 for good.
+    """
+    return [
+        KL.Rescaling(1 / strength, name=f"scale_c{stage}")(x)
+        for stage, (x, strength) in enumerate(zip(stages, STRENGTHS, strict=True), start=2)
+    ]
 
 
 def _block(x, name: str, kernel: int, stride: int, expansion: int, channels: int, train_bn):

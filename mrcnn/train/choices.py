@@ -8,8 +8,9 @@ Later ones count more: Config's defaults; the config inside the weights; what is
    pieces of pictures would leave clearly fewer instances that small, and cut fewer large ones than
    that, training sees pieces.
 2. The anchors: those of the weights, unless others meet clearly more boxes of new classes.
-3. An epoch shows each picture once. Some 2,000 steps adapt trained weights, 1,000 without a GPU,
-   and 6,000 train the rest from random ones, in 10 to 100 epochs.
+3. Some 2,000 steps adapt trained weights, 1,000 without a GPU, and 6,000 train the rest from random
+   ones, in 10 to 100 epochs. An epoch shows each picture once; of few pictures, as often as it
+   takes for 100 epochs to be enough.
 4. All layers train from the first step on. New heads could harm trained layers, for which
    Matterport's recipe froze these for a while; here the learning rate rises over a tenth of the
    steps instead, then falls to 0 along a cosine. One stage is simple, and resumes exactly.
@@ -118,12 +119,13 @@ def complete(
     )
 
     choose(IMAGES_PER_GPU=min(_batch(config, circumstances.gpu), circumstances.pictures))
+    wanted = STEPS_TRAINED[circumstances.gpu] if circumstances.whole_network else STEPS_NEW
     steps = math.ceil(circumstances.pictures / config.BATCH_SIZE)
+    if epochs is None:
+        steps = max(steps, math.ceil(wanted / MOST_EPOCHS))
     val_steps = math.ceil(circumstances.val_pictures / config.BATCH_SIZE)
     choose(STEPS_PER_EPOCH=steps, VALIDATION_STEPS=min(val_steps, MOST_VALIDATION_STEPS))
     if epochs is None:
-        trained = STEPS_TRAINED[circumstances.gpu]
-        wanted = trained if circumstances.whole_network else STEPS_NEW
         epochs = math.ceil(wanted / config.STEPS_PER_EPOCH)
         epochs = min(max(epochs, LEAST_EPOCHS), MOST_EPOCHS)
 

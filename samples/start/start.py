@@ -33,7 +33,6 @@ from samples.start.scenes import scene
 
 DEFAULT_LOGS_DIR = ROOT_DIR / "logs"
 SIDE = 320  # pixels of a picture
-FROZEN_EPOCHS = 6  # the encoder stays as ImageNet left it; then all layers train
 
 
 class StartConfig(Config):
@@ -134,7 +133,7 @@ def _write(out: Path, name: str, picture: np.ndarray, masks: np.ndarray) -> int:
 
 
 def train(args: argparse.Namespace) -> None:
-    """First what is new, behind the frozen encoder; then all layers, at a lower rate."""
+    """What is new, behind the encoder, which stays as photographs have taught it."""
     from mrcnn import model as modellib
     from mrcnn.weights.download import weights_path
 
@@ -152,16 +151,14 @@ def train(args: argparse.Namespace) -> None:
             else args.weights
         )
         model.load_weights(path, by_name=True)
-    stages = [(FROZEN_EPOCHS, "heads", 1.0), (args.epochs, "all", 0.25)]
-    for epochs, layers, share in stages:
-        if model.epoch < epochs:
-            model.train(
-                *parts,
-                learning_rate=config.LEARNING_RATE * share,
-                epochs=epochs,
-                layers=layers,
-                augmentation=augmentation(scale=(0.6, 1.5)),
-            )
+    if model.epoch < args.epochs:
+        model.train(
+            *parts,
+            learning_rate=config.LEARNING_RATE,
+            epochs=args.epochs,
+            layers="heads",
+            augmentation=augmentation(scale=(0.6, 1.5)),
+        )
 
 
 def pack(args: argparse.Namespace) -> None:
@@ -193,7 +190,7 @@ def main(argv: list[str] | None = None) -> None:
     training = commands.add_parser("train", help="train on them")
     training.add_argument("--data", type=Path, required=True)
     training.add_argument("--weights", default="imagenet", help="imagenet, last, or a path")
-    training.add_argument("--epochs", type=int, default=12)
+    training.add_argument("--epochs", type=int, default=6)
     packing = commands.add_parser("pack", help="write the weights in half precision")
     packing.add_argument("--weights", default="last")
     packing.add_argument("--out", type=Path, required=True)
