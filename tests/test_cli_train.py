@@ -108,6 +108,14 @@ def test_an_epoch_shows_each_picture_once_and_training_has_enough_steps():
     assert chosen(survey_of(600, 150, 5), STEPS_PER_EPOCH=10_000)[1] == 10
 
 
+def test_new_classes_in_a_small_network_show_more_of_the_background():
+    small = {"BACKBONE": "efficientnet_lite0"}
+    assert chosen(survey_of(600, 150, 5), **small)[0].ROI_POSITIVE_RATIO == 0.2
+    assert chosen(survey_of(600, 150, 5))[0].ROI_POSITIVE_RATIO == Config.ROI_POSITIVE_RATIO
+    scratch, _ = chosen(survey_of(600, 150, 5), trained=False, **small)
+    assert scratch.ROI_POSITIVE_RATIO == Config.ROI_POSITIVE_RATIO
+
+
 def test_dense_pictures_raise_the_limits():
     sparse, _ = chosen(survey_of(600, 60, 3))
     assert (sparse.MAX_GT_INSTANCES, sparse.DETECTION_MAX_INSTANCES) == (20, 100)

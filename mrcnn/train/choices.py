@@ -17,6 +17,8 @@ Later ones count more: Config's defaults; the config inside the weights; what is
 5. The learning rate: 0.001 where batch norm stays frozen (Matterport's), 0.005 in a network for a
    processor; where it adapts 0.01, or 0.002 for classes that the weights know already; 0.02 from
    random weights (samples/nucleus).
+6. The regions: for new classes a network for a processor sees four of the background, and not two,
+   for each of an instance. What looks like an instance and is none is most of what it has to learn.
 """
 
 import copy
@@ -117,6 +119,9 @@ def complete(
         RPN_NMS_THRESHOLD=0.85 if crowded else Config.RPN_NMS_THRESHOLD,
         DETECTION_NMS_THRESHOLD=0.5 if crowded else Config.DETECTION_NMS_THRESHOLD,
     )
+
+    if is_compact(config) and circumstances.whole_network and not circumstances.same_classes:
+        choose(TRAIN_ROIS_PER_IMAGE=128, ROI_POSITIVE_RATIO=0.2)
 
     choose(IMAGES_PER_GPU=min(_batch(config, circumstances.gpu), circumstances.pictures))
     wanted = STEPS_TRAINED[circumstances.gpu] if circumstances.whole_network else STEPS_NEW
