@@ -194,7 +194,7 @@ def check_free(path: str | os.PathLike) -> None:
     path = Path(path)
     taken = [path] if path.exists() else []
     if path.is_dir():
-        patterns = ("*.json", "data.yaml", "labels/*.txt")
+        patterns = ("*.json", "*.geojson", "data.yaml", "labels/*.txt")
         taken = [file for pattern in patterns for file in sorted(path.glob(pattern))]
     if taken:
         raise FileExistsError(

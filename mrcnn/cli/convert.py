@@ -5,6 +5,7 @@ mrcnn data convert cells/ --to labelme corrected/       # LabelMe's file for eac
 mrcnn data convert cells/ --to coco out                 # out/coco.json, or out/train/coco.json ..
 mrcnn data convert cells/ --to yolo out                 # out/data.yaml, out/train/images ..
 mrcnn data convert cells/ --to labelstudio out          # tasks to import; or --to cvat
+mrcnn data convert cells/ --to geojson out              # for QuPath; of GeoTIFFs, for QGIS
 mrcnn data convert cells/ --with found/via.json --to coco both      # two sets as one
 
 Annotation files that are there already are kept, unless --force is given.
@@ -35,7 +36,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add(
         "out",
         metavar="OUT",
-        help="a .json file (.xml for cvat) or a folder for it; for labelme and yolo a folder; "
+        help="a .json file (.xml for cvat) or a folder for it; for labelme, yolo and geojson a "
+        "folder; "
         "where DATA has parts (train, val), a folder that gets one for each",
     )
     add("--to", required=True, choices=list(WRITERS), help="the format to write")

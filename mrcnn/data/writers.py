@@ -32,6 +32,7 @@ from mrcnn.data.writing import (
     separator,
 )
 from mrcnn.data.writing_cvat import CvatWriter
+from mrcnn.data.writing_geojson import GeojsonWriter
 from mrcnn.data.writing_labelstudio import LabelStudioWriter
 from mrcnn.data.writing_yolo import YoloWriter
 from mrcnn.errors import UsageError
@@ -307,11 +308,12 @@ WRITERS: dict[str, type[Writer]] = {
     "yolo": YoloWriter,
     "cvat": CvatWriter,
     "labelstudio": LabelStudioWriter,
+    "geojson": GeojsonWriter,
 }
 
 
 def place(out: Path, to: str) -> Path:
-    """Where annotations go: `out` as a folder for labelme and yolo, else a file, in it or itself.
+    """Where annotations go: `out` as a folder for labelme, yolo and geojson, else a file.
 
     Raises UsageError if it is a file of another kind, or where it must be a folder.
     """

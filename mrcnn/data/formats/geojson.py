@@ -1,4 +1,6 @@
-"""GeoJSON in pixels of the picture: QuPath's objects, and what other programs write so.
+"""GeoJSON in pixels of the picture, or in coordinates of the map of a GeoTIFF.
+
+QuPath's objects, layers that QGIS exports, and what other programs write so.
 
 {"type": "FeatureCollection", "features": [{"type": "Feature",
     "geometry": {"type": "Polygon", "coordinates": [[[x, y], ..], [[x, y], ..]]},  outline, holes
@@ -6,6 +8,7 @@
 
 x goes to the right and y down, from the outer edge of the upper left pixel; a list of features
 alone will do. A file is of the picture that is called like it, unless its features name theirs.
+World coordinates must be in the system of the picture: nothing is brought from one into another.
 """
 
 import contextlib
@@ -14,15 +17,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from mrcnn.data.formats import shapes
+import numpy as np
+
+from mrcnn.data.formats import marks, shapes
 from mrcnn.data.formats.attributes import class_attribute, tell_choice, value_of
 from mrcnn.data.formats.files import read_json
 from mrcnn.data.formats.geojson_files import Pictures
+from mrcnn.data.formats.geojson_maps import map_of
 from mrcnn.data.formats.labelled import DrawnDataset, keep_visible
 from mrcnn.data.formats.names import is_background
 from mrcnn.data.formats.notes import Dropped, FormatError, Notes, shortened
 from mrcnn.data.formats.reading import Part, Request, Row, add_drawn
 from mrcnn.data.formats.turned import TURNED, lie_on_stored, shown_size
+from mrcnn.data.places import Map
 
 _QUPATH = "classification"
 _CLASSES = {
@@ -40,14 +47,15 @@ class _File:
     """A file's features.
 
     whole: what may name the picture for all. searched: whether it holds what QuPath found, so that
-    annotations may be where it looked. boxes: (y1, x1, y2, x2) of the outlines that were read, and
-    the picture's name.
+    annotations may be where it looked. system: of the coordinates, if the file says that it is a
+    map's. boxes: (y1, x1, y2, x2) of the outlines that were read, in pixels, and whose they are.
     """
 
     path: Path
     features: list[Any]
     whole: dict[str, Any]
     searched: bool
+    system: str = ""
     boxes: list[tuple[Sequence[float], str]] = field(default_factory=list)
 
 
@@ -57,26 +65,32 @@ def read(part: Part, request: Request) -> DrawnDataset:
     files = list(_files(part, notes))
     attribute = _class_attribute(part, files, request, notes)
     pictures = Pictures(part, request)
-    found: list[tuple[str, str, list[shapes.Instance]]] = []  # name, path, instances
+    found: list[tuple[str, str, list[shapes.Instance], bool]] = []  # name, path, .., predicted
     for file in files:
         groups = list(pictures.of(file.path, file.features, file.whole, notes))
         paths = pictures.paths(file.path)
+        regions = marks.geojson_regions(file.features)
+        predicted = marks.is_unchanged(file.whole.get(marks.MARK), regions)
         for name, features in groups:
-            instances = _drawn(features, file, attribute, request, notes, name)
-            found.append((name, paths[name], instances))
+            on_map = map_of(file.path, file.system, paths[name], features)
+            if on_map:
+                notes.count("Pictures whose outlines are in coordinates of their map", name)
+            instances = _drawn(features, file, attribute, request, notes, name, on_map)
+            found.append((name, paths[name], instances, predicted))
     pictures.check_all_found(len(found))
-    sizes = [shown_size(path) for _, path, _ in found]
-    drawn = [instances for _, _, instances in found]
+    sizes = [shown_size(path) for _, path, *_ in found]
+    drawn = [instances for _, _, instances, _ in found]
     boxes = [box for file in files for box in file.boxes]
     _check_pixels(part, boxes, {row[0]: size for row, (size, _) in zip(found, sizes)})
     on_stored = lie_on_stored(zip(sizes, drawn))
     rows = []
-    for (name, path, instances), (size, is_turned) in zip(found, sizes):
+    for (name, path, instances, predicted), (size, is_turned) in zip(found, sizes):
         if is_turned and on_stored:
             size = size[::-1]
             notes.count(TURNED, name)
         kept = keep_visible(instances, size, notes, name)
-        rows.append(Row(name, path, *(size or (None, None)), kept))
+        height, width = size or (None, None)
+        rows.append(Row(name, path, height, width, kept, predicted=predicted))
     return add_drawn(DrawnDataset("geojson", part.root, notes), rows, request, notes)
 
 
@@ -110,21 +124,15 @@ def _files(part: Part, notes: Notes) -> Iterator[_File]:
                 )
             notes.count("Files left out: they hold no features", path.name)
             continue
-        _check_system(path, whole)
-        yield _File(path, features, whole, any(_kind(one) in _FOUND for one in features))
+        searched = any(_kind(one) in _FOUND for one in features)
+        yield _File(path, features, whole, searched, _system(whole))
 
 
-def _check_system(path: Path, whole: dict[str, Any]) -> None:
-    """Raise FormatError for coordinates that the file says to be of a map."""
+def _system(whole: dict[str, Any]) -> str:
+    """The system of coordinates that a file names, if it is that of a map."""
     system = whole.get("crs")
     said = _dict(_dict(system).get("properties")).get("name", system)
-    if not said or "pixel" in str(said)[:200].lower():
-        return
-    raise FormatError(
-        f"{path} has coordinates of a map (crs: {shortened(said)}), not of a picture: outlines "
-        "must be in pixels, counted from the upper left corner. Export them so; if they are in "
-        "pixels, take crs out of the file."
-    )
+    return "" if not said or "pixel" in str(said)[:200].lower() else shortened(said)
 
 
 def _check_pixels(
@@ -143,8 +151,9 @@ def _check_pixels(
     why = why if outside else "are all smaller than a pixel"
     raise FormatError(
         f"{part.root}: the outlines {why}; the first begins at x {x1 + 0.5:.6g}, y {y1 + 0.5:.6g}. "
-        "They must be in pixels, counted from the upper left corner with y down, and not in "
-        "degrees or metres: export them so."
+        "They must be in pixels, counted from the upper left corner with y down, or, where the "
+        "picture is a GeoTIFF, in its own system of coordinates, and not in degrees or metres of "
+        "another: export them so."
     )
 
 
@@ -214,12 +223,13 @@ def _drawn(
     request: Request,
     notes: Notes,
     shown: str,
+    on_map: Map | None,
 ) -> list[shapes.Instance]:
     instances = []
     for feature in features:
         try:
             _check_kind(feature, file.searched)
-            outlines = tuple(_outlines(feature, file, notes, shown))
+            outlines = tuple(_outlines(feature, file, notes, shown, on_map))
         except Dropped as reason:
             notes.count(f"Regions dropped: they {reason}", shown)
             continue
@@ -242,7 +252,7 @@ def _check_kind(feature: Any, searched: bool) -> None:
 
 
 def _outlines(
-    feature: dict[str, Any], file: _File, notes: Notes, shown: str
+    feature: dict[str, Any], file: _File, notes: Notes, shown: str, on_map: Map | None
 ) -> Iterator[shapes.Shape]:
     """The pieces of a feature, each with its holes. Raises Dropped where none is left."""
     geometry = _dict(feature.get("geometry"))
@@ -257,7 +267,7 @@ def _outlines(
     left = len(several)
     for rings in several:
         try:
-            yield _with_holes(rings, file, notes, shown)
+            yield _with_holes(rings, file, notes, shown, on_map)
         except Dropped as reason:
             left -= 1
             if not left:
@@ -265,10 +275,12 @@ def _outlines(
             notes.count(f"Pieces of regions dropped: they {reason}", shown)
 
 
-def _with_holes(rings: Any, file: _File, notes: Notes, shown: str) -> shapes.Shape:
+def _with_holes(
+    rings: Any, file: _File, notes: Notes, shown: str, on_map: Map | None
+) -> shapes.Shape:
     if not isinstance(rings, list) or not rings:
         raise Dropped("have no outline")
-    outline, *holes = [_corners(ring) for ring in rings]
+    outline, *holes = [_corners(ring, on_map) for ring in rings]
     if not outline[0]:
         raise Dropped("have no outline")
     kept = []
@@ -282,14 +294,16 @@ def _with_holes(rings: Any, file: _File, notes: Notes, shown: str) -> shapes.Sha
     return shapes.with_holes(shapes.polygon(*outline), kept)
 
 
-def _corners(ring: Any) -> tuple[list[float], list[float]]:
+def _corners(ring: Any, on_map: Map | None) -> tuple[list[float], list[float]]:
     """(xs, ys) of a ring, whole numbers being the centres of pixels."""
     if not isinstance(ring, list) or any(
         not isinstance(point, list) or len(point) < 2 for point in ring
     ):
         raise Dropped("have points that are not pairs of numbers")
-    xs, ys = (shapes.to_numbers([point[axis] for point in ring]) - 0.5 for axis in (0, 1))
-    return xs.tolist(), ys.tolist()
+    xs, ys = (shapes.to_numbers([point[axis] for point in ring]) for axis in (0, 1))
+    if on_map and len(xs):
+        xs, ys = on_map.to_pixels(np.stack([xs, ys], axis=1)).T
+    return (xs - 0.5).tolist(), (ys - 0.5).tolist()
 
 
 def _kind(feature: Any) -> str:

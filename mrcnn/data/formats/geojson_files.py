@@ -1,6 +1,7 @@
 """Which pictures GeoJSON files are about: those called like them, or those their features name."""
 
 import os
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from mrcnn.data.formats.reading import Part, Request
 
 PLACES = ("labels", "geojson")  # of the files, beside where all annotation files may lie
 _PEEKED = 20  # files of a folder
+_WHOLE_NAMES = re.compile(rb'\s*\{[^\[\]{}]*"image"\s*:')
 _NAMING = {
     *("image", "imagename", "imagepath", "imagefile", "imageid", "img", "picture", "photo"),
     *("filename", "file", "filepath", "sourceimage"),
@@ -27,7 +29,9 @@ _NAMING = {
 
 def parts(folder: Path, files: Sequence[Path], folders: Folders) -> dict[str, Part]:
     """The parts of a folder: one where each file is of a picture, else one for each file."""
-    of_pictures = any(_called_like(file, _near(file, None), folders) for file in files[:_PEEKED])
+    peeked = files[:_PEEKED]
+    of_pictures = any(_called_like(file, _near(file, None), folders) for file in peeked)
+    of_pictures = of_pictures or all(map(_names_one, peeked))
     if len(files) == 1 or of_pictures:
         return {"": Part("geojson", folder, tuple(files))}
     return {set_name(file): Part("geojson", file, (file,)) for file in files}
@@ -115,6 +119,16 @@ class Pictures:
             names = reversed(picture_names(folder, self._request.folders))
             self._stems[folder] = {os.path.splitext(name)[0]: name for name in names}
         return self._stems[folder]
+
+
+def _names_one(file: Path) -> bool:
+    """Whether a file says before its features which picture they are of, as those we write do."""
+    try:
+        with file.open("rb") as opened:
+            head = opened.read(2000)
+    except OSError:
+        return False
+    return bool(_WHOLE_NAMES.match(head))
 
 
 def _called_like(file: Path, bases: Sequence[Path], folders: Folders) -> bool:

@@ -10,7 +10,8 @@ from collections.abc import Iterable
 from typing import Any
 from xml.etree.ElementTree import Element
 
-MARK = "predicted"  # VIA: a file attribute; COCO, CVAT: of an image; LabelMe: beside the shapes
+# VIA: a file attribute; COCO, CVAT: of an image; LabelMe, GeoJSON: beside the shapes.
+MARK = "predicted"
 UNCHANGED = "Pictures whose labels are predictions that nobody has changed"
 
 
@@ -52,6 +53,12 @@ def cvat_regions(image: Iterable[Element]) -> list[Any]:
     """What of the shapes in CVAT's <image> counts: kinds, labels and outlines."""
     names = ("label", "points", "rle", "left", "top", "width", "height")
     return [[shape.tag, *(shape.get(name) for name in names)] for shape in image]
+
+
+def geojson_regions(features: list[Any]) -> list[Any]:
+    """What of GeoJSON's features counts: outlines and properties, to the last digit of a degree."""
+    rows = [feature if isinstance(feature, dict) else {} for feature in features]
+    return [json.dumps([row.get("geometry"), row.get("properties")]) for row in rows]
 
 
 def _steady(value: Any) -> Any:
