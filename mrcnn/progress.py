@@ -7,6 +7,8 @@ import time
 import warnings
 from collections.abc import Iterator
 
+from mrcnn.words import duration
+
 
 class Progress:
     """Lines on stdout and stderr, with a bar below them if stderr is a terminal."""
@@ -14,6 +16,7 @@ class Progress:
     def __init__(self, total: int) -> None:
         self._total = total
         self._done = 0
+        self._unit = "pictures"
         self._began = time.monotonic()
         self._terminal = sys.stderr.isatty()
 
@@ -29,9 +32,10 @@ class Progress:
         print(text, file=sys.stderr, flush=True)
         self._draw()
 
-    def expect(self, more: int) -> None:
-        """There is more to do than was known."""
+    def expect(self, more: int, unit: str = "") -> None:
+        """There is more to do than was known; unit: what is counted from now on."""
         self._total += more
+        self._unit = unit or self._unit
         self._draw()
 
     def advance(self) -> None:
@@ -52,9 +56,9 @@ class Progress:
         if not self._terminal:
             return
         rate = self._done / max(time.monotonic() - self._began, 1e-6)
-        left = f"{(self._total - self._done) / rate:.0f} s left" if self._done else ""
+        left = f"{duration((self._total - self._done) / rate)} left" if self._done else ""
         bar = "=" * (30 * self._done // max(self._total, 1))
-        text = f"[{bar:30}] {self._done} of {self._total}  {rate:.2f} pictures/s  {left}"
+        text = f"[{bar:30}] {self._done} of {self._total}  {rate:.2f} {self._unit}/s  {left}"
         width = shutil.get_terminal_size().columns - 1
         print(f"\r\033[K{text[:width]}", end="", file=sys.stderr, flush=True)
 

@@ -22,7 +22,7 @@ HEIGHTS = {
     "config": 0,
     "errors": 0,
     "words": 0,
-    "progress": 0,
+    "progress": 0.5,
     "signals": 0,
     "devices": 0,
     "extras": 0,

@@ -13,6 +13,7 @@ import numpy as np
 
 from mrcnn.config import Config, hyper_parameter_names
 from mrcnn.data.coco_names import COCO_NAMES
+from mrcnn.detect.tiles import TRAINED_ON_PIECES
 from mrcnn.errors import UsageError
 from mrcnn.weights.errors import warn
 from mrcnn.weights.inspection import PARTS, WeightsInfo, inspect_weights
@@ -35,6 +36,7 @@ def config_from_weights(info: WeightsInfo, training: bool = False) -> Config:
     shown.pop("MIXED_PRECISION", None)  # was good on the machine that trained
     if shown.get("IMAGE_RESIZE_MODE") == "crop":
         shown["IMAGE_RESIZE_MODE"] = "pad64"  # trained on pieces, but whole pictures are wanted
+        shown[TRAINED_ON_PIECES] = True
     return type("FileConfig", (Config,), shown)()
 
 

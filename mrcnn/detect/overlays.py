@@ -15,6 +15,8 @@ import numpy as np
 from mrcnn.data.pictures import write_jpeg, write_png
 from mrcnn.data.sources import Source
 from mrcnn.data.video import VideoWriter
+from mrcnn.data.windows import Windows
+from mrcnn.detect.large_overlays import densest, overview, part
 from mrcnn.drawing.instances import render_instances
 from mrcnn.errors import UsageError
 from mrcnn.whole import unfinished_name
@@ -72,15 +74,7 @@ def draw_overlay(
     captions: "all": name and score beside each instance; "scores": small, in the instances, where
         there is room; "none"; "auto": all, or scores for a crowd of one class.
     """
-    if captions == "auto":
-        # A hundred labels that all say the same would hide what they name.
-        crowd = len(result["rois"]) > _MOST_LABELS and len(set(result["class_ids"].tolist())) == 1
-        captions = "scores" if crowd else "all"
-    written = {
-        "all": None,
-        "scores": [f"{score:.2f}" for score in result["scores"]],
-        "none": [""] * len(result["rois"]),
-    }
+    written, inside = _captions(result, captions)
     return render_instances(
         picture,
         result["rois"],
@@ -89,9 +83,22 @@ def draw_overlay(
         class_names,
         result["scores"],
         colors,
-        written[captions],
-        inside=captions == "scores",
+        written,
+        inside=inside,
     )
+
+
+def _captions(result: Mapping[str, np.ndarray], captions: str) -> tuple[list[str] | None, bool]:
+    """What is written on each instance, None for name and score, and whether it stands in it."""
+    if captions == "auto":
+        # A hundred labels that all say the same would hide what they name.
+        crowd = len(result["rois"]) > _MOST_LABELS and len(set(result["class_ids"].tolist())) == 1
+        captions = "scores" if crowd else "all"
+    if captions == "all":
+        return None, False
+    if captions == "none":
+        return [""] * len(result["rois"]), False
+    return [f"{score:.2f}" for score in result["scores"]], True
 
 
 # -- Writing them ---------------------------------------------------------------------------
@@ -132,6 +139,30 @@ class OverlayFiles:
             path = path / f"{self._written:06}{self._suffix}"
         write_overlay(path, drawn)
         return path
+
+    def write_large(
+        self,
+        windows: Windows,
+        result: Mapping[str, np.ndarray],
+        class_names: Sequence[str],
+        captions: str,
+    ) -> tuple[Path, str]:
+        """Write a picture of any size: all of it at a size that opens, and the densest parts.
+
+        windows: of the picture. Returns the file of the whole and a sentence that tells of all; ""
+        where the whole is as large as the picture.
+        """
+        written, inside = _captions(result, captions)
+        drawn, factor = overview(windows, result)
+        path = self.write(drawn)
+        windows_of_parts = densest(result["rois"], windows.shape)
+        for number, window in enumerate(windows_of_parts, start=1):
+            drawn = part(windows, result, window, class_names, written, inside)
+            write_overlay(path.with_name(f"{path.stem}.part{number}{path.suffix}"), drawn)
+        small = f"{printable(path.name)} is drawn at 1/{factor} of its size" if factor > 1 else ""
+        parts = f"its fullest parts as they are in {printable(path.stem)}.part1{path.suffix}"
+        more = " and so on" if len(windows_of_parts) > 1 else ""
+        return path, f"{small}, {parts}{more}." if small and windows_of_parts else ""
 
     def close(self) -> None:
         """Finish a video; what has ended it early leaves what is done of it."""

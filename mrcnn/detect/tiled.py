@@ -7,21 +7,24 @@ The masks of such a result stay cut to their boxes (`MaskCrops`): in full size t
 [height, width, n] bytes.
 """
 
+import contextlib
 import os
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from mrcnn.config import Config
+from mrcnn.data.pictures import read_picture
 from mrcnn.data.scaling import Rule
 from mrcnn.data.windows import ArrayWindows, Windows, open_windows, shrunk
 from mrcnn.detect.check import tell_limit
 from mrcnn.detect.instances import Instances, LimitWarning
 from mrcnn.detect.joining import COVERED, Joined, Joiner
 from mrcnn.detect.parts import AGREE, common_pixels, parts_of
-from mrcnn.detect.tiles import Tiling, is_large, plan_tiles
+from mrcnn.detect.tiles import Tiling, is_large, plan_tiles, trained_on_pieces
 from mrcnn.geometry.crops import MaskCrops
 
 # A picture [height, width, 3] or [height, width] -> the dict of MaskRCNN.detect.
@@ -139,29 +142,32 @@ def _agreement(parts: list[Joined], large: Joined) -> float:
 class Tiles:
     """Which pictures are looked at in tiles: what was asked for, or what suits the weights.
 
-    asked: True, False, or None where nobody has said. side, overlap: pixels, None: what suits.
-    pieces: the weights were trained on pieces of pictures; larger ones are then cut unasked.
+    asked: True, False, or None where nobody has said: then those that were trained on pieces of
+    pictures cut what is larger. side, overlap: pixels, None: what suits.
     """
 
     asked: bool | None = None
     side: int | None = None
     overlap: int | None = None
     coarse: bool = False
-    pieces: bool = False
+
+    def wanted(self, config: Config) -> bool:
+        """Whether any picture may be cut."""
+        return trained_on_pieces(config) if self.asked is None else self.asked
 
     def tiling(self, config: Config, shape: Sequence[int]) -> Tiling | None:
         """How a picture of (height, width, ..) is cut; None: it is looked at as a whole.
 
         Raises UsageError for a side or an overlap that can't be.
         """
-        if self.asked is False or not (self.asked or self.pieces):
+        if not self.wanted(config):
             return None
         tiling = Tiling.of(config, shape, self.side, self.overlap, self.coarse)
         return tiling if tiling.divides(shape) else None
 
     def missing(self, config: Config, shape: Sequence[int]) -> bool:
         """Whether nobody has thought of tiles though the picture is much too large without."""
-        return self.asked is None and not self.pieces and is_large(config, shape)
+        return self.asked is None and not self.wanted(config) and is_large(config, shape)
 
 
 @dataclass(frozen=True)
@@ -181,6 +187,26 @@ class Large:
         return len(plan_tiles(self.shape, self.tiling))
 
 
+@contextlib.contextmanager
+def open_picture(
+    path: str | os.PathLike,
+    tiles: Tiles,
+    config: Config,
+    read: Callable[[Any], np.ndarray] = read_picture,
+) -> Iterator[np.ndarray | Large]:
+    """A picture file as an array, or as what is read part by part where tiles are wanted.
+
+    read: what reads it as a whole. Raises PictureError, here or later.
+    """
+    if not tiles.wanted(config):
+        yield read(path)
+        return
+    with open_windows(path, Rule.of(config), read) as windows:
+        tiling = tiles.tiling(config, windows.shape)
+        whole = (0, 0, *windows.shape[:2])
+        yield Large(windows, tiling) if tiling else windows.read(whole)
+
+
 def with_tiles(detect: Detector, tiles: Tiles, config: Config) -> Detector:
     """A detector that cuts those pictures that are to be cut."""
 
@@ -190,7 +216,7 @@ def with_tiles(detect: Detector, tiles: Tiles, config: Config) -> Detector:
             return detect(picture)
         return detect_tiles(ArrayWindows(picture), detect, tiling)
 
-    return detect_any
+    return detect_any if tiles.wanted(config) else detect
 
 
 class DetectsTiles:

@@ -20,6 +20,7 @@ from mrcnn.errors import UsageError
 
 NETWORK_SIDE = 1024  # pixels of a tile in the network, where its Config sets no size of its own
 LEAST_SIDE = 64
+TRAINED_ON_PIECES = "_trained_on_pieces"  # of a Config whose mode "crop" was turned into "pad64"
 _MANY = 2  # times a tile's side: from there on a picture is large
 
 
@@ -101,8 +102,16 @@ def network_scale(config: Config, shape: Sequence[int]) -> float:
     return max(scale, 1.0)
 
 
+def trained_on_pieces(config: Config) -> bool:
+    """Whether a network has seen pieces of pictures alone, at the pictures' own scale."""
+    told = getattr(config, TRAINED_ON_PIECES, False) and config.IMAGE_RESIZE_MODE == "pad64"
+    return config.IMAGE_RESIZE_MODE == "crop" or told
+
+
 def is_large(config: Config, shape: Sequence[int]) -> bool:
     """Whether a picture is so much larger than what its network knows that tiles find more."""
+    if config.IMAGE_RESIZE_MODE == "none":
+        return False
     side = network_side(config) / network_scale(config, shape)
     return math.sqrt(shape[0] * shape[1]) > _MANY * side or max(shape[:2]) > 2 * _MANY * side
 
