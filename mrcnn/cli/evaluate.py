@@ -29,6 +29,7 @@ from mrcnn.cli.arguments import (
 )
 from mrcnn.cli.configs import apply_setting, load_config
 from mrcnn.cli.detector import load_detector
+from mrcnn.cli.tiles import add_tiles_arguments, tiles_of
 from mrcnn.cli.weights import find_weights
 from mrcnn.config import Config
 from mrcnn.data import formats
@@ -40,6 +41,7 @@ from mrcnn.data.scaling import Rule
 from mrcnn.detect import card
 from mrcnn.detect.configs import check_fits, class_names, config_from_weights, one_for_all
 from mrcnn.detect.instances import LimitWarning
+from mrcnn.detect.tiled import with_tiles
 from mrcnn.errors import UsageError
 from mrcnn.evaluate.coco import LEAST_SCORE, MAX_DETECTIONS, Collected
 from mrcnn.evaluate.detections import Task, crowded, detected, from_results
@@ -93,6 +95,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="part of DATA, or all (default: val, or all where DATA has no parts)",
     )
     add_engine_argument(parser)
+    add_tiles_arguments(parser)
     add_logs_argument(parser)
     add("--limit", type=number(int, 1), metavar="N", help="only the first N pictures")
     add("--out", default="evaluation", metavar="DIR", help="default: ./evaluation")
@@ -144,6 +147,12 @@ def run(args: argparse.Namespace) -> int:
             "--config, --set, --classes and --save-thresholds belong to --weights, not to "
             "--results."
         )
+    tiles = tiles_of(args)
+    if args.results and tiles.asked is not None:
+        raise UsageError(
+            "--tiles, --overlap and --coarse belong to --weights: the detections in --results are "
+            "there already."
+        )
     plan = None if args.results else _with_weights(args)  # wrong settings show before data are read
     task = _task(args, plan.read_as if plan else {})
     task.dataset.rule = Rule.of(plan.config if plan else Config())
@@ -155,7 +164,12 @@ def run(args: argparse.Namespace) -> int:
             if plan:
                 say = task.progress.say
                 load = partial(load_detector, plan.config, plan.path, out, say, args.engine)
-                collected = detected(task, load, plan.names, plan.named)
+                collected = detected(
+                    task,
+                    lambda: with_tiles(load(), tiles, plan.config),
+                    plan.names,
+                    plan.named,
+                )
             else:
                 collected = from_results(task, Path(args.results).expanduser())
         finally:
@@ -285,6 +299,7 @@ def _report(
     most = args.max_detections or max(
         MAX_DETECTIONS, plan.config.DETECTION_MAX_INSTANCES if plan else 0
     )
+    most = max(most, collected.most_in_tiles)  # --max-detections is then by tile
     task.tell(crowded(collected, most))
     threshold = args.threshold
     if threshold is None:

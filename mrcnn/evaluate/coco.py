@@ -24,7 +24,10 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from mrcnn.config import Config
-from mrcnn.data.dataset import Dataset
+from mrcnn.data.dataset import Dataset, mask_crops
+from mrcnn.detect.tiled import Tiles, with_tiles
+from mrcnn.detect.tiles import TRAINED_ON_PIECES
+from mrcnn.geometry.crops import MaskCrops
 from mrcnn.geometry.rle import encode
 
 METRICS = (
@@ -42,13 +45,14 @@ LEAST_SCORE = 0.05  # AP weighs unsure detections by itself; below, they only co
 
 
 def measuring_config(config: Config) -> Config:
-    """A copy of a config for measuring AP: whole pictures one by one, unsure detections too."""
+    """A copy of a config for measuring AP: pictures one by one, unsure detections too."""
     config = copy.copy(config)
     config.GPU_COUNT = config.IMAGES_PER_GPU = config.BATCH_SIZE = 1
     config.DETECTION_MIN_CONFIDENCE = LEAST_SCORE
     config.DETECTION_CLASS_CONFIDENCE = None
     if config.IMAGE_RESIZE_MODE == "crop":
         config.IMAGE_RESIZE_MODE = "pad64"
+        setattr(config, TRAINED_ON_PIECES, True)
     return config
 
 
@@ -69,19 +73,31 @@ def evaluate_dataset(
     Returns COCO's twelve numbers (METRICS) for masks under their names and for boxes with "box_"
     before them; -1 where nothing was there to measure.
     """
-    return collect(model, dataset, image_ids, verbose).measure(max_detections)
+    collected = collect(model, dataset, image_ids, verbose)
+    return collected.measure(max(max_detections, collected.most_in_tiles))
 
 
 def collect(
     model: Any, dataset: Dataset, image_ids: Iterable[int] | None = None, verbose: int = 1
 ) -> "Collected":
-    """Detect on a dataset's pictures and lay the results beside its labels."""
+    """Detect on a dataset's pictures and lay the results beside its labels.
+
+    Those that are larger than what weights of pieces know are looked at in tiles, as `mrcnn detect`
+    does.
+    """
     image_ids = [int(i) for i in (dataset.image_ids if image_ids is None else image_ids)]
     collected = Collected.of(dataset)
+
+    def detect(picture: np.ndarray) -> Mapping[str, np.ndarray]:
+        return model.detect([picture])[0]
+
+    if hasattr(model, "config"):
+        detect = with_tiles(detect, Tiles(), model.config)
     for done, image_id in enumerate(image_ids, start=1):
         image = dataset.load_image(image_id)
-        collected.add_truth(image_id, *dataset.load_mask(image_id), image.shape)
-        collected.add_found(image_id, model.detect([image])[0])
+        labels = mask_crops(dataset, image_id) or dataset.load_mask(image_id)
+        collected.add_truth(image_id, *labels, image.shape)
+        collected.add_found(image_id, detect(image))
         if verbose and (done % 10 == 0 or done == len(image_ids)):
             print(f"{done} of {len(image_ids)} pictures", flush=True)
     return collected
@@ -98,6 +114,7 @@ class Collected:
     truth     {"image_id", "category_id", "segmentation": RLE, "bbox", "area", "iscrowd"}
     found     {"image_id", "category_id", "segmentation": RLE, "bbox", "score"}, and "area" where it
               is not that of what is compared; boxes alone come without segmentation
+    most_in_tiles: detections of a picture that was looked at in tiles, which all count
     An RLE takes some hundred bytes, so that thousands of pictures fit into memory.
     """
 
@@ -105,6 +122,7 @@ class Collected:
     pictures: list[dict] = field(default_factory=list)
     truth: list[dict] = field(default_factory=list)
     found: list[dict] = field(default_factory=list)
+    most_in_tiles: int = 0
 
     @classmethod
     def of(cls, dataset: Dataset) -> "Collected":
@@ -114,7 +132,7 @@ class Collected:
     def add_truth(
         self,
         image_id: int,
-        masks: np.ndarray,
+        masks: np.ndarray | MaskCrops,
         class_ids: Sequence[int],
         shape: Sequence[int] | None = None,
     ) -> None:
@@ -134,6 +152,8 @@ class Collected:
 
     def add_found(self, image_id: int, result: Mapping[str, np.ndarray]) -> None:
         """Add a picture's detections, as from `MaskRCNN.detect`."""
+        if getattr(result, "tiles", None):
+            self.most_in_tiles = max(self.most_in_tiles, len(result["class_ids"]))
         self.found += annotations(
             image_id, result["masks"], result["class_ids"], result["scores"], result["rois"]
         )
@@ -222,7 +242,7 @@ class Collected:
 
 def annotations(
     image_id: int,
-    masks: np.ndarray,
+    masks: np.ndarray | MaskCrops,
     class_ids: Sequence[int],
     scores: Sequence[float] | None = None,
     boxes: np.ndarray | None = None,

@@ -13,13 +13,14 @@ from typing import Any
 import numpy as np
 
 from mrcnn.data.classes import count_labels
-from mrcnn.data.dataset import Dataset
+from mrcnn.data.dataset import Dataset, mask_crops
 from mrcnn.detect.files import Detector
 from mrcnn.detect.results import IMAGES
 from mrcnn.errors import UsageError
 from mrcnn.evaluate.classes import match_names
 from mrcnn.evaluate.coco import Collected
 from mrcnn.evaluate.coco_files import as_found, read_json, read_results
+from mrcnn.geometry.crops import MaskCrops
 from mrcnn.progress import Progress
 from mrcnn.words import counted, printable
 
@@ -73,12 +74,16 @@ def detected(
     detect = load()
     collected = Collected.of(task.dataset)
     limited: list[int] = []  # instances of pictures that had as many as are let through
+    in_tiles: list[tuple[int, int]] = []  # (tiles with as many, all tiles) of pictures in tiles
 
     def add(image_id: int) -> None:
         image = task.dataset.load_image(image_id)
-        labels = task.dataset.load_mask(image_id)
+        labels = mask_crops(task.dataset, image_id) or task.dataset.load_mask(image_id)
         found = detect(image)
-        if getattr(found, "limited", False):
+        if tiles := getattr(found, "tiles", None):
+            in_tiles.append(tiles)
+            collected.most_in_tiles = max(collected.most_in_tiles, len(found["class_ids"]))
+        elif getattr(found, "limited", False):
             limited.append(len(found["class_ids"]))
         result = _translated(found, classes)
         _add_truth(collected, task, image_id, *labels, image.shape)
@@ -92,7 +97,21 @@ def detected(
             f"(--max-detections {4 * max(limited)})."
         )
         task.tell([note])
+    task.tell(_told_of_tiles(in_tiles))
     return collected
+
+
+def _told_of_tiles(in_tiles: Sequence[tuple[int, int]]) -> list[str]:
+    if not in_tiles:
+        return []
+    full, tiles = (sum(numbers) for numbers in zip(*in_tiles))
+    notes = [f"{counted(len(in_tiles), 'picture')} looked at in tiles, {tiles:,} in all."]
+    if full:
+        notes.append(
+            f"{counted(full, 'tile')} with as many detections as DETECTION_MAX_INSTANCES lets "
+            "through: more would count for AP (--set DETECTION_MAX_INSTANCES=..)."
+        )
+    return notes
 
 
 def crowded(collected: Collected, most: int) -> list[str]:
@@ -154,7 +173,7 @@ def _add_truth(
     collected: Collected,
     task: Task,
     image_id: int,
-    masks: np.ndarray,
+    masks: np.ndarray | MaskCrops,
     class_ids: np.ndarray,
     *shape,
 ) -> None:
