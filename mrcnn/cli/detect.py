@@ -4,6 +4,7 @@ mrcnn detect beach.jpg --weights coco
 mrcnn detect holiday/ --weights cells.h5 --classes "cell,nucleus" --out found
 mrcnn detect "scans/**/*.png" --weights w.h5 --config cells.py:CellsConfig --set IMAGE_MAX_DIM=512
 mrcnn detect https://example.org/beach.jpg film.mp4 --weights coco    # fetched; drawn as a video
+mrcnn detect road.mp4 --weights coco --count-line 0,240,640,240    # who passes it; docs/video.md
 curl -s https://example.org/beach.jpg | mrcnn detect - --weights coco
 mrcnn detect slide.tif --weights cells.h5 --tiles    # of any size: docs/large-pictures.md
 mrcnn detect holiday/ --weights cells.h5 --labels via    # to correct by hand: out/via.json
@@ -16,7 +17,7 @@ import warnings
 from collections.abc import Mapping
 from pathlib import Path
 
-from mrcnn.cli import detect_job, synthetic
+from mrcnn.cli import detect_job, detect_video, synthetic
 from mrcnn.cli.arguments import (
     add_config_arguments,
     add_engine_argument,
@@ -28,7 +29,6 @@ from mrcnn.cli.detector import load_detector, weights_and_names
 from mrcnn.cli.tiles import add_tiles_arguments, tiles_of
 from mrcnn.config import Config
 from mrcnn.data.sources import Source, find_sources
-from mrcnn.data.video import VideoError, check_installed
 from mrcnn.data.writers import WRITERS
 from mrcnn.detect import files
 from mrcnn.detect.configs import by_class
@@ -49,7 +49,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="PICTURES",
         help="picture and video files, folders (their picture files, not those of folders in "
         'them), patterns in quotes ("a/*.png", "a/**/*.jpg"), http addresses, and - for a picture '
-        "on standard input. Video needs the extra [video]",
+        "on standard input; the number of a camera, addresses of streams (rtsp://..). Video needs "
+        "the extra [video]",
     )
     add(
         "--weights",
@@ -104,6 +105,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add_tiles_arguments(parser)
     add_force_argument(parser)
+    detect_video.add_arguments(parser)
     detect_job.add_arguments(parser)
 
 
@@ -152,7 +154,7 @@ def plan(args: argparse.Namespace, sources: list[Source]) -> tuple[files.Job, Pa
     if out.exists() and not out.is_dir():
         raise UsageError(f"--out {out} is a file: give the folder that the results go to.")
     overlays = None if args.no_pictures else overlay_paths(sources, out, args.format)
-    _check_videos(sources, args)
+    detect_video.check_videos(sources, args)
     if args.labels and not args.force:
         check_free(files.labels_path(out, args.labels))
     out.mkdir(parents=True, exist_ok=True)
@@ -161,6 +163,8 @@ def plan(args: argparse.Namespace, sources: list[Source]) -> tuple[files.Job, Pa
     job = files.Job(
         *(sources, overlays, source, config, names, out),
         *(args.labels, args.format, args.captions, args.force, note, args.debug, tiles_of(args)),
+        counting=detect_video.counting_of(args),
+        frames=args.frames,
     )
     return job, path
 
@@ -182,22 +186,3 @@ def idle_confidence(config: Config) -> str:
 def told_by_class(least: Mapping[str, float]) -> str:
     """ "cell 0.62, nucleus 0.4"."""
     return listed(f"{name} {score:g}" for name, score in least.items())
-
-
-def _check_videos(sources: list[Source], args: argparse.Namespace) -> None:
-    """Refuse videos where what they need is missing, before the network is built.
-
-    Raises UsageError.
-    """
-    videos = [source for source in sources if source.is_video]
-    if not videos:
-        return
-    if args.labels:
-        raise UsageError(
-            f"--labels {args.labels} needs pictures, and {videos[0]} is a video: make pictures of "
-            "its frames first (ffmpeg -i VIDEO frames/%06d.png)."
-        )
-    try:
-        check_installed()
-    except VideoError as error:
-        raise UsageError(f"{videos[0]}: {error}") from error

@@ -29,6 +29,10 @@ MOST_BYTES_OF_VIDEO = 4 << 30
 PATIENCE = 30.0  # seconds without a byte after which a connection counts as broken
 SECONDS = 900.0  # that fetching one thing may take
 _BLOCK = 1 << 18  # bytes read at a time
+# What is watched while it comes, and has no end that one could wait for.
+_LIVE = ("rtsp", "rtsps", "rtmp", "rtmps", "udp", "tcp", "srt", "rtp", "mms")
+_LIVE_SUFFIXES = (".m3u8", ".mpd", ".mjpg", ".mjpeg", ".sdp")
+_CAMERA = re.compile(r"\d{1,2}")
 _SCHEME = re.compile(r"([a-z][a-z0-9+.-]+)://", re.IGNORECASE)
 
 
@@ -48,7 +52,14 @@ class Source:
         """Whether its name is that of a video."""
         return self.path.suffix.lower() in VIDEO_SUFFIXES
 
+    @property
+    def is_live(self) -> bool:
+        """Whether it is a camera or a stream, which is watched and not fetched."""
+        return bool(_CAMERA.fullmatch(self.address)) or is_live(self.address)
+
     def __str__(self) -> str:
+        if _CAMERA.fullmatch(self.address):
+            return f"camera {self.address}"
         return printable("standard input" if self.address == STDIN else self.address or self.path)
 
     def bring(self) -> None:
@@ -56,7 +67,7 @@ class Source:
 
         Raises PictureError, and OSError where it can't be kept.
         """
-        if not self.address:
+        if not self.address or self.is_live:
             return
         self.path.parent.mkdir(parents=True, exist_ok=True)
         most = MOST_BYTES_OF_VIDEO if self.is_video else MOST_BYTES
@@ -67,10 +78,19 @@ class Source:
                 fetch(self.address, file, most)
 
 
+def is_live(address: str) -> bool:
+    """Whether an address is that of a stream: rtsp://, http://../live.m3u8 and the like."""
+    scheme = _SCHEME.match(address)
+    kind = scheme[1].lower() if scheme else ""
+    path = re.split("[?#]", address)[0].lower()
+    return kind in _LIVE or (kind in ("http", "https") and path.endswith(_LIVE_SUFFIXES))
+
+
 def find_sources(given: Iterable[str | os.PathLike], folder: Path) -> list[Source]:
     """All that is meant by names of files, folders, patterns and addresses, each once, in order.
 
-    given: what `find_pictures` takes, http(s) addresses, and "-" for a picture on standard input.
+    given: what `find_pictures` takes, http(s) addresses, "-" for a picture on standard input,
+        addresses of streams (rtsp, rtmp ..), and the number of a camera where no file is called so.
     folder: where fetched ones will lie; nothing is fetched or made yet.
     Raises PictureError where one of them gives nothing, or can't be taken.
     """
@@ -79,12 +99,17 @@ def find_sources(given: Iterable[str | os.PathLike], folder: Path) -> list[Sourc
     for word in map(os.fspath, given):
         scheme = _SCHEME.match(word)
         kind = scheme[1].lower() if scheme else ""
+        if is_live(word) or (_CAMERA.fullmatch(word) and not os.path.exists(word)):
+            name = f"{os.path.splitext(_file_name(word))[0]}.mp4" if kind else f"camera{word}.mp4"
+            if word not in found:
+                found[word] = Source(folder / _free(name, taken), word)
+            continue
         if kind == "file":
             word = urllib.request.url2pathname(urllib.parse.urlsplit(word).path)
         elif kind and kind not in ("http", "https"):
             raise PictureError(
-                f"{printable(word)} can't be taken: addresses are http or https. Download it "
-                "first; for video of a camera or a stream, record to a file."
+                f"{printable(word)} can't be taken: addresses are http or https, and of streams "
+                f"{', '.join(_LIVE)}. Download it first."
             )
         elif kind or word == STDIN:
             if word not in found:

@@ -9,6 +9,8 @@ stands inside what it may cost. Only a disk that takes no more ends a run before
 
 import contextlib
 import errno
+import itertools
+import sys
 import time
 import traceback
 from collections import Counter
@@ -28,11 +30,11 @@ from mrcnn.data.sources import Source
 from mrcnn.data.video import Video, VideoError
 from mrcnn.data.writers import WRITERS, Labelled, Writer, file_name_from, place
 from mrcnn.detect.configs import by_class
+from mrcnn.detect.films import Counting, Film
 from mrcnn.detect.limits import Limits, TileLines
 from mrcnn.detect.overlays import OverlayFiles, draw_overlay
 from mrcnn.detect.results import IMAGES, RESULTS, ResultsWriter, coco_results
 from mrcnn.detect.tiled import Detector, Large, Tiles, detect_tiles, open_picture
-from mrcnn.drawing.following import SteadyColors
 from mrcnn.progress import Progress
 from mrcnn.signals import interruptible
 from mrcnn.words import counted, printable
@@ -40,6 +42,7 @@ from mrcnn.words import counted, printable
 SOME_FAILED, INTERRUPTED = 1, 130
 _FRAMES_A_LINE = 100  # of a video, where no bar shows how far it is
 _BOILERPLATE = ("Graph execution error", "Detected at node", "<stack traces unavailable>")
+_INCOMPLETE = ("no overlay", "no labels", "no tracks")
 _NO_MORE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)  # the disk would take the next one no better
 
 
@@ -60,6 +63,8 @@ class Job:
     note: str  # what the user must know of the results, or ""
     debug: bool
     tiles: Tiles = Tiles(False)  # which pictures are cut
+    counting: Counting = Counting()  # in videos
+    frames: int | None = None  # of a video, at most
 
 
 def labels_path(out: Path, labels: str) -> Path:
@@ -100,7 +105,7 @@ def run(job: Job, detect: Detector, progress: Progress) -> int:
             interrupted = True
     progress.close()
     going.sum_up(interrupted)
-    failed = writer.failures or going.tally["no overlay"] or going.tally["no labels"]
+    failed = writer.failures or any(going.tally[what] for what in _INCOMPLETE)
     return INTERRUPTED if interrupted else SOME_FAILED if failed else 0
 
 
@@ -157,16 +162,20 @@ class _Run:
         before, limited, counts = len(self.seconds), self.limits.pictures, Counter[int]()
         which = f"[{self.done + 1}/{len(self.job.sources)}] {source}"
         with _pictures(source, self.job) as (pictures, count, fps):
-            self.progress.expect(count if source.is_video else 0)
+            self.progress.expect(count if source.is_video else 0, source.is_video * "frames")
+            began = time.perf_counter()
             canvas = OverlayFiles(source, overlay, fps, self.job.format) if overlay else None
-            colors, drawing = SteadyColors() if source.is_video else None, canvas is not None
+            film, drawing = self._film(source, overlay, fps), canvas is not None
             try:
                 for picture, told in pictures:
-                    found = self._one(source, picture, told, canvas if drawing else None, colors)
+                    found = self._one(source, picture, told, canvas if drawing else None, film)
                     drawing = drawing and found.drawn
                     counts.update(found.class_ids)
                     if told and told["frame"] % _FRAMES_A_LINE == 0:
-                        self.progress.say(f"{which}  frame {told['frame']} of about {count}")
+                        rate = (len(self.seconds) - before) / (time.perf_counter() - began)
+                        told_count = f" of about {count}" if count > 1 else ""
+                        frame = f"frame {told['frame']}{told_count}, {rate:.2f} frames/s"
+                        self.progress.say(f"{which}  {frame}")
                     if told:
                         self.progress.advance()
             finally:
@@ -175,6 +184,7 @@ class _Run:
                 elif canvas:  # that has been told
                     with contextlib.suppress(OSError, VideoError):
                         canvas.close()
+                different = film and self._try("no tracks", source, film.close)
         self.tally["overlays"] += drawing
         frames = len(self.seconds) - before
         if not frames:
@@ -183,8 +193,14 @@ class _Run:
         size += f", {counted(frames, 'frame')}" if source.is_video else ""
         limit = self.limits.pictures > limited and "DETECTION_MAX_INSTANCES reached"
         mean = f"{sum(self.seconds[before:]) / frames:.2f} s{' a frame' if source.is_video else ''}"
-        parts = [which, size, self._in_words(counts), limit, mean]
+        parts = [which, size, self._in_words(counts), different, limit, mean]
         self.progress.say("  ".join(part for part in parts if part))
+
+    def _film(self, source: Source, overlay: Path | None, fps: float) -> Film | None:
+        if not source.is_video:
+            return None
+        name = (overlay or source.path).stem
+        return Film(self.job.out / name, self.job.class_names, fps, self.job.counting)
 
     def _one(
         self,
@@ -192,14 +208,16 @@ class _Run:
         picture: np.ndarray | Large,
         told: Mapping[str, Any],
         canvas: OverlayFiles | None,
-        colors: SteadyColors | None,
+        film: Film | None,
     ) -> "_Found":
         """Detect in a picture or a frame, and write what is found."""
         result = self._detected(source, picture)
         records = coco_results(len(self.seconds), result)
+        if film:
+            film.add(result, records, told)
         drawn = None
         if canvas:
-            drawn = self._try("no overlay", source, self._draw, picture, result, canvas, colors)
+            drawn = self._try("no overlay", source, self._draw, picture, result, canvas, film)
         self._add(source, picture, result, records, drawn, told)
         if self.labels:
             self._try("no labels", source, self._label, source, picture, result)
@@ -228,19 +246,22 @@ class _Run:
         picture: np.ndarray | Large,
         result: Mapping[str, np.ndarray],
         canvas: OverlayFiles,
-        colors: SteadyColors | None,
+        film: Film | None,
     ) -> Path:
         names, captions = self.job.class_names, self.job.captions
         if isinstance(picture, Large):
             path, told = canvas.write_large(picture.windows, result, names, captions)
             self.shrunk = self.shrunk or told
             return path
-        steady = colors(result["rois"], result["class_ids"]) if colors else None
-        drawn = draw_overlay(picture, result, names, captions, steady)
+        steady, numbers = (film.colors, film.numbers) if film else (None, None)
+        drawn = draw_overlay(picture, result, names, captions, steady, numbers)
+        if film:
+            drawn = film.mark(drawn, drawn.shape[0] / picture.shape[0])
         if drawn.shape[:2] != picture.shape[:2] and not self.enlarged:
             before, after = (f"{array.shape[1]} x {array.shape[0]}" for array in (picture, drawn))
             self.enlarged = f"{before} became {after}"
-        return canvas.write(drawn)
+        # Of a camera frames were left out: the film plays as fast as what was seen.
+        return canvas.write(drawn, film.passed if film else 1)
 
     def _add(
         self,
@@ -350,12 +371,12 @@ def _pictures(source: Source, job: Job) -> Iterator[tuple[Iterable, int, float]]
         with open_picture(source.path, job.tiles, job.config, read_picture) as picture:
             yield [(picture, {})], 1, 0.0
         return
-    with Video(source.path) as video:
+    with Video(source.address if source.is_live else source.path) as video:
         frames = (
             (frame, {"frame": number, "time": round((number - 1) / video.fps, 3)})
-            for number, frame in enumerate(video, start=1)
+            for number, frame in itertools.islice(video.numbered(), job.frames)
         )
-        yield frames, video.num_frames or 1, video.fps
+        yield frames, min(video.num_frames or 1, job.frames or sys.maxsize), video.fps
 
 
 def reason(error: Exception, source: Source) -> str:

@@ -18,6 +18,7 @@ from mrcnn.data.video import VideoWriter
 from mrcnn.data.windows import Windows
 from mrcnn.detect.large_overlays import densest, overview, part
 from mrcnn.drawing.instances import render_instances
+from mrcnn.drawing.labels import class_name
 from mrcnn.errors import UsageError
 from mrcnn.whole import unfinished_name
 from mrcnn.words import printable
@@ -68,13 +69,22 @@ def draw_overlay(
     class_names: Sequence[str],
     captions: str = "auto",
     colors: Sequence[Any] | None = None,
+    numbers: Sequence[int] | None = None,
 ) -> np.ndarray:
     """A picture with what was found in it: [height, width, 3] uint8, enlarged where it is small.
 
     captions: "all": name and score beside each instance; "scores": small, in the instances, where
         there is room; "none"; "auto": all, or scores for a crowd of one class.
+    numbers: of the objects in a film, which are then written, too.
     """
     written, inside = _captions(result, captions)
+    if numbers is not None and inside:
+        written = [f"#{number}" for number in numbers]
+    elif numbers is not None and written is None:
+        written = [
+            f"{class_name(class_names, class_id)} #{number} {score:.2f}"
+            for class_id, number, score in zip(result["class_ids"], numbers, result["scores"])
+        ]
     return render_instances(
         picture,
         result["rois"],
@@ -127,11 +137,12 @@ class OverlayFiles:
         if source.is_video and overlay.suffix == ".mp4":
             self._film = VideoWriter(unfinished_name(overlay), fps)
 
-    def write(self, drawn: np.ndarray) -> Path:
-        """Write the next one; returns its file."""
+    def write(self, drawn: np.ndarray, times: int = 1) -> Path:
+        """Write the next one; returns its file. times: that a video shows it."""
         self._written += 1
         if self._film:
-            self._film.write(drawn)
+            for _ in range(times):
+                self._film.write(drawn)
             return self._overlay
         path = self._overlay
         if not self._single:

@@ -27,7 +27,7 @@ from mrcnn.whole import WholeFile, check_free
 
 Row = Mapping[str, Any]
 _SUFFIXES = {"coco": ".json", "geojson": ".geojson", "csv": ".csv"}
-FORMATS = (*_SUFFIXES, *(name for name in WRITERS if name != "coco"))
+FORMATS = (*_SUFFIXES, *(name for name in WRITERS if name not in _SUFFIXES))
 MEASURED = (
     *("picture", "instance", "class", "score", "y1", "x1", "y2", "x2"),
     *("area", "center_y", "center_x", "equivalent_diameter", "touches_border"),

@@ -89,9 +89,11 @@ def test_files_addresses_and_standard_input_each_once_in_order(tmp_path):
     assert not (tmp_path / "fetched").exists()
 
 
-@pytest.mark.parametrize("given", ["rtsp://camera/1", "ftp://example.org/a.png", "s3://x/a.png"])
+@pytest.mark.parametrize("given", ["ftp://example.org/a.png", "s3://x/a.png"])
 def test_other_addresses_say_what_can_be_taken(given, tmp_path):
-    with pytest.raises(PictureError, match=r"addresses are http or https.*for video .*record"):
+    with pytest.raises(
+        PictureError, match=r"addresses are http or https, and of streams rtsp.*Download"
+    ):
         find_sources([given], tmp_path)
 
 

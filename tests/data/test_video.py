@@ -67,10 +67,36 @@ def test_what_cannot_be_read_is_named(ffmpeg, tmp_path):
             Video(tmp_path / name)
 
 
-@pytest.mark.parametrize("path", ["nothing.mp4", "0", "/dev/video0"])
-def test_no_such_file_and_no_camera(path):
-    with pytest.raises(VideoError, match=f"no video file {path}.*camera can't be read"):
-        Video(path)
+def test_no_such_file_and_no_camera(monkeypatch):
+    with pytest.raises(VideoError, match=r"no video file nothing\.mp4.*by its number"):
+        Video("nothing.mp4")
+    monkeypatch.setattr("sys.platform", "linux")
+    with pytest.raises(VideoError, match="no camera 97: this computer has no /dev/video97"):
+        Video("97")
+
+
+def test_a_camera_gives_the_newest_frame_and_leaves_out_others(ffmpeg, monkeypatch):
+    """ffmpeg's own test picture stands for a camera that gives 500 frames a second."""
+    source = ("testsrc=size=64x48:rate=500:duration=2", ["-f", "lavfi"])
+    monkeypatch.setattr("mrcnn.data.video.camera", lambda number: source)
+    with Video("3") as video:
+        assert (video.height, video.width, video.fps, video.live) == (48, 64, 500, True)
+        numbers = []
+        for number, frame in video.numbered():
+            assert frame.shape == (48, 64, 3)
+            numbers.append(number)
+            while not video._newest._ended and len(numbers) == 1:  # a slow network
+                pass
+        assert numbers[0] < numbers[1] == 1000 and len(numbers) == 2
+
+
+def test_a_camera_can_be_left(ffmpeg, monkeypatch):
+    source = ("testsrc=size=64x48:rate=50", ["-re", "-f", "lavfi"])
+    monkeypatch.setattr("mrcnn.data.video.camera", lambda number: source)
+    with Video("3") as video:
+        next(video.numbered())
+        thread = video._newest._thread
+    assert not thread.is_alive()
 
 
 def test_what_cannot_be_written_is_named(ffmpeg, tmp_path):

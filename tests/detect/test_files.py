@@ -261,10 +261,13 @@ def test_a_video_becomes_a_video_and_a_result_for_each_frame(film, tmp_path, pho
     assert frames[3]["time"] == 0.3 and frames[3]["overlay"] == "film.mp4"
     assert len(results(out)) == 26
     said = capsys.readouterr().out
-    assert "film.mp4  64 x 48, 12 frames  24 cell  " in said and "an overlay for each" in said
+    assert "film.mp4  64 x 48, 12 frames  24 cell  different objects: 2 cell  " in said
+    assert "an overlay for each" in said
     assert sorted(path.name for path in out.iterdir()) == [
         "b.jpg",
+        "film.counts.json",
         "film.mp4",
+        "film.tracks.csv",
         "images.json",
         "results.json",
     ]
@@ -308,17 +311,3 @@ def test_a_damaged_video_keeps_what_was_seen_of_it(film, tmp_path, photos, capsy
     said = capsys.readouterr()
     assert said.err.startswith(f"failed: {tmp_path / 'cut.mp4'} can't be read as a video")
     assert len(results(out)) == 1 and "1 failed" in said.out
-
-
-def test_things_keep_their_colour_from_frame_to_frame():
-    from mrcnn.drawing.following import SteadyColors
-
-    colors = SteadyColors()
-    boxes = np.array([[0, 0, 20, 20], [50, 50, 70, 70], [50, 0, 70, 20]])
-    first = colors(boxes, np.array([1, 1, 2]))
-    assert len(set(first)) == 3
-    moved = boxes[[2, 0, 1]] + 3
-    assert colors(moved, np.array([2, 1, 1])) == [first[2], first[0], first[1]]
-    other_class, new = colors(np.array([[50, 0, 70, 20], [200, 0, 220, 20]]), np.array([1, 1]))
-    assert other_class not in first and new not in first
-    assert colors(np.zeros((0, 4)), np.zeros(0, int)) == []

@@ -299,7 +299,7 @@ def test_wrong_arguments_are_refused(arguments, said, capsys):
         (["--weights", "none.h5", "--image", "a.png"], "none.h5"),
         (["--weights", "last", "--image", "a.png"], "Could not find weight files"),
         (["--weights", "nucleus", "--image", "a.png"], "a.png: there is no such file."),
-        (["--weights", "nucleus", "--video", "0"], "There is no video file 0. A camera"),
+        (["--weights", "nucleus", "--video", "0"], "There is no camera 0"),
         (["--weights", "nucleus", "--image", "a.png", "--set", "POOL=3"], "no POOL"),
     ],
 )
