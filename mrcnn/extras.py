@@ -8,6 +8,7 @@ EXTRAS = {
     "openvino": ["openvino>=2025.0"],
     "tflite": ["ai-edge-litert>=1.3"],
     "jobs": ["pyarrow>=17", "fsspec>=2024.6"],
+    "imagej": ["roifile>=2024.5"],
     "notebooks": ["ipykernel>=6.29", "jupyterlab>=4"],
     "ray": ["ray[data]>=2.51", "pyarrow>=17", "fsspec>=2024.6"],
     "serve": ["fastapi>=0.115", "uvicorn>=0.30", "python-multipart>=0.0.18"],

@@ -7,6 +7,7 @@ mrcnn detect https://example.org/beach.jpg film.mp4 --weights coco    # fetched;
 mrcnn detect road.mp4 --weights coco --count-line 0,240,640,240    # who passes it; docs/video.md
 curl -s https://example.org/beach.jpg | mrcnn detect - --weights coco
 mrcnn detect slide.tif --weights cells.h5 --tiles    # of any size: docs/large-pictures.md
+mrcnn detect scans/ --weights cells.h5 --table --geojson    # measured; outlines for QuPath, QGIS
 mrcnn detect holiday/ --weights cells.h5 --labels via    # to correct by hand: out/via.json
 mrcnn detect scans/ --weights cells.h5 --job found    # thousands: goes on where it was ended
 mrcnn detect holiday/ --weights synthetic     # no weights yet? only to see that all runs
@@ -23,9 +24,11 @@ from mrcnn.cli.arguments import (
     add_engine_argument,
     add_force_argument,
     add_logs_argument,
+    add_picture_arguments,
     fraction,
 )
 from mrcnn.cli.detector import load_detector, weights_and_names
+from mrcnn.cli.more import add_more_arguments, more_of
 from mrcnn.cli.tiles import add_tiles_arguments, tiles_of
 from mrcnn.config import Config
 from mrcnn.data.sources import Source, find_sources
@@ -101,8 +104,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         choices=list(WRITERS),
         help="also write what is found for a labelling tool, to be corrected by hand and trained "
         "on: DIR/via.json, DIR/coco.json, .., DIR/cvat.xml, or a file for each picture in "
-        "DIR/labelme or DIR/yolo",
+        "DIR/labelme, DIR/yolo or DIR/geojson",
     )
+    add_more_arguments(parser)
+    add_picture_arguments(parser)
     add_tiles_arguments(parser)
     add_force_argument(parser)
     detect_video.add_arguments(parser)
@@ -155,6 +160,7 @@ def plan(args: argparse.Namespace, sources: list[Source]) -> tuple[files.Job, Pa
         raise UsageError(f"--out {out} is a file: give the folder that the results go to.")
     overlays = None if args.no_pictures else overlay_paths(sources, out, args.format)
     detect_video.check_videos(sources, args)
+    more = more_of(args)
     if args.labels and not args.force:
         check_free(files.labels_path(out, args.labels))
     out.mkdir(parents=True, exist_ok=True)
@@ -162,7 +168,16 @@ def plan(args: argparse.Namespace, sources: list[Source]) -> tuple[files.Job, Pa
     source = str(path.resolve()) if path else synthetic.NAME
     job = files.Job(
         *(sources, overlays, source, config, names, out),
-        *(args.labels, args.format, args.captions, args.force, note, args.debug, tiles_of(args)),
+        *(
+            args.labels,
+            args.format,
+            args.captions,
+            args.force,
+            note,
+            args.debug,
+            tiles_of(args),
+            more,
+        ),
         counting=detect_video.counting_of(args),
         frames=args.frames,
     )

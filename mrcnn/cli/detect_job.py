@@ -11,6 +11,7 @@ from mrcnn import __version__
 from mrcnn.cli import synthetic
 from mrcnn.cli.arguments import number
 from mrcnn.cli.detector import load_detector, weights_and_names
+from mrcnn.cli.more import refuse_more
 from mrcnn.config import Config
 from mrcnn.detect.card import files_of, format_of, sha256
 from mrcnn.detect.files import INTERRUPTED, SOME_FAILED, Detector
@@ -75,6 +76,7 @@ def run(args: argparse.Namespace) -> int:
             f"--labels {args.labels} and --job can't be had at once: mrcnn job convert DIR OUT "
             f"--to {args.labels} makes them of the table."
         )
+    refuse_more(args)
     tables.check_installed()
     path, config, names = weights_and_names(args)
     weights = path or synthetic.synthetic_weights()

@@ -132,9 +132,13 @@ class TiffWindows:
 
     def _picked(self, window: Window) -> np.ndarray:
         """The channels that are wanted, as they are in the file."""
+        return self._rule.pick(self.values(window))
+
+    def values(self, window: Window) -> np.ndarray:
+        """All channels, as they are in the file: to measure in."""
         pages = [self._of_page(number, window) for number in range(len(self._pages))]
         stored = pages[0] if len(pages) == 1 else np.concatenate(pages, axis=2)
-        return self._rule.pick(stored[..., 0] if stored.shape[2] == 1 else stored)
+        return stored[..., 0] if stored.shape[2] == 1 else stored
 
     def _of_page(self, number: int, window: Window) -> np.ndarray:
         page = self._pages[number]

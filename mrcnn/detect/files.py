@@ -25,13 +25,14 @@ import numpy as np
 from mrcnn import __version__
 from mrcnn.config import Config
 from mrcnn.data.formats.finding import FOUND_BY_US
-from mrcnn.data.pictures import PictureError, read_picture
+from mrcnn.data.pictures import PictureError
 from mrcnn.data.sources import Source
 from mrcnn.data.video import Video, VideoError
 from mrcnn.data.writers import WRITERS, Labelled, Writer, file_name_from, place
 from mrcnn.detect.configs import by_class
 from mrcnn.detect.films import Counting, Film
 from mrcnn.detect.limits import Limits, TileLines
+from mrcnn.detect.more import More, MoreFiles
 from mrcnn.detect.overlays import OverlayFiles, draw_overlay
 from mrcnn.detect.results import IMAGES, RESULTS, ResultsWriter, coco_results
 from mrcnn.detect.tiled import Detector, Large, Tiles, detect_tiles, open_picture
@@ -42,7 +43,7 @@ from mrcnn.words import counted, printable
 SOME_FAILED, INTERRUPTED = 1, 130
 _FRAMES_A_LINE = 100  # of a video, where no bar shows how far it is
 _BOILERPLATE = ("Graph execution error", "Detected at node", "<stack traces unavailable>")
-_INCOMPLETE = ("no overlay", "no labels", "no tracks")
+_INCOMPLETE = ("no overlay", "no labels", "no tracks", "not measured")
 _NO_MORE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)  # the disk would take the next one no better
 
 
@@ -63,6 +64,7 @@ class Job:
     note: str  # what the user must know of the results, or ""
     debug: bool
     tiles: Tiles = Tiles(False)  # which pictures are cut
+    more: More = More()  # measurements and the like
     counting: Counting = Counting()  # in videos
     frames: int | None = None  # of a video, at most
 
@@ -97,7 +99,9 @@ def run(job: Job, detect: Detector, progress: Progress) -> int:
                 f"killed after {counted(writer.recovered, 'picture')}, until this one ends."
             )
         labels = files.enter_context(_labels_writer(job)) if job.labels else None
-        going = _Run(job, detect, progress, writer, labels)
+        more = MoreFiles(job.more, job.out, job.config, job.class_names, progress.say)
+        files.enter_context(more)
+        going = _Run(job, detect, progress, writer, labels, more)
         try:
             for source, overlay in zip(job.sources, job.overlays or [None] * len(job.sources)):
                 going.take(source, overlay)
@@ -133,9 +137,10 @@ class _Run:
         progress: Progress,
         writer: ResultsWriter,
         labels: Writer | None,
+        more: MoreFiles,
     ) -> None:
         self.job, self.detect, self.progress = job, detect, progress
-        self.writer, self.labels = writer, labels
+        self.writer, self.labels, self.more = writer, labels, more
         self.done = 0  # sources
         self.seconds: list[float] = []  # of the network, for each picture or frame
         self.tally: Counter[str] = Counter()
@@ -161,7 +166,7 @@ class _Run:
     def _go_through(self, source: Source, overlay: Path | None) -> None:
         before, limited, counts = len(self.seconds), self.limits.pictures, Counter[int]()
         which = f"[{self.done + 1}/{len(self.job.sources)}] {source}"
-        with _pictures(source, self.job) as (pictures, count, fps):
+        with _pictures(source, self.job, self.more.read) as (pictures, count, fps):
             self.progress.expect(count if source.is_video else 0, source.is_video * "frames")
             began = time.perf_counter()
             canvas = OverlayFiles(source, overlay, fps, self.job.format) if overlay else None
@@ -221,6 +226,9 @@ class _Run:
         self._add(source, picture, result, records, drawn, told)
         if self.labels:
             self._try("no labels", source, self._label, source, picture, result)
+        if self.job.more.any:
+            frame = told.get("frame")
+            self._try("not measured", source, self.more.add, source, picture, result, frame)
         return _Found(result["class_ids"].tolist(), drawn is not None)
 
     def _detected(self, source: Source, picture: np.ndarray | Large) -> Mapping[str, np.ndarray]:
@@ -355,6 +363,8 @@ class _Run:
         if job.labels:
             where = printable(labels_path(job.out, job.labels))
             say(f"To correct by hand ({job.labels}): {where}")
+        for line in self.more.lines():
+            say(line)
         for note in self.limits.notes():
             say(f"NOTE: {note}")
         if job.note:
@@ -362,13 +372,15 @@ class _Run:
 
 
 @contextlib.contextmanager
-def _pictures(source: Source, job: Job) -> Iterator[tuple[Iterable, int, float]]:
+def _pictures(
+    source: Source, job: Job, read: Callable[[Path], np.ndarray]
+) -> Iterator[tuple[Iterable, int, float]]:
     """What a source holds: (picture, what is told of it) pairs, about how many, how many a second.
 
     A picture has no second and tells nothing.
     """
     if not source.is_video:
-        with open_picture(source.path, job.tiles, job.config, read_picture) as picture:
+        with open_picture(source.path, job.tiles, job.config, read) as picture:
             yield [(picture, {})], 1, 0.0
         return
     with Video(source.address if source.is_live else source.path) as video:
