@@ -10,6 +10,7 @@ from small_network import SmallConfig
 
 from mrcnn.data.formats import open as open_data
 from mrcnn.data.pictures import write_png
+from mrcnn.data.video import VideoWriter
 from mrcnn.data.writers import Labelled, file_name_from, write_coco
 
 NUCLEUS = ROOT / "mrcnn" / "weights" / "nucleus.h5"
@@ -51,11 +52,23 @@ def small_weights(tmp_path_factory):
     return path
 
 
+@pytest.fixture(scope="session")
+def film(tmp_path_factory):
+    """Three frames of nuclei."""
+    path = tmp_path_factory.mktemp("film") / "clip.mp4"
+    picture = open_data(ROOT / "samples" / "nucleus" / "data").load_image(0)
+    with VideoWriter(path, 10) as video:
+        for i in range(3):
+            video.write(picture[4 * i : 4 * i + SIDE, :SIDE])
+    return path
+
+
 @pytest.fixture
-def place(tmp_path, monkeypatch, small_weights):
+def place(tmp_path, monkeypatch, small_weights, film):
     """The working folder of somebody who follows a page."""
     write_cells(tmp_path)
     (tmp_path / "images").symlink_to(ROOT / "images", target_is_directory=True)
+    shutil.copy(film, tmp_path)
     shutil.copy(NUCLEUS, tmp_path / "mask_rcnn_mine.h5")
     shutil.copy(small_weights, tmp_path)
     run = tmp_path / "logs" / "cells20250101T1200"

@@ -26,13 +26,14 @@ TABLE = {
     r"mrcnn serve .*": "parse",  # tests/serve/ runs it
     r"([A-Z_]+=\S+ )+mrcnn serve .*": "known",
     r"curl .*/v1/detect.*": "known",
+    r"mrcnn detect (\d|rtsp:\S+) .*": "parse",  # cameras; tests/detect/test_films.py has one
     # tests/jobs runs their like: a cluster, a storage, lists.
     r"mrcnn .*(--runner ray|s3:|list\.txt|\w\.parquet).*": "parse",
     r"RAY_ADDRESS=\S+ mrcnn .*": "known",
     r"mrcnn .*": "run",
     r"python3 -m venv \.venv": "known",
     r"\. \.venv/bin/activate": "known",
-    r'pip install (-e )?"?\.(\[(test|cuda|jobs|notebooks|ray)\])?"?': "known",
+    r'pip install (-e )?"?\.(\[(test|cuda|jobs|notebooks|ray|video)\])?"?': "known",
     r"jupyter lab samples/\w+\.ipynb": "known",
     r'pytest( -n auto)? -m ("not slow"|quick)': "known",
     r"python samples/run_notebooks\.py \S+": "script",
