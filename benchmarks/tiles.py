@@ -27,6 +27,8 @@ from mrcnn.detect.tiled import detect_tiles
 from mrcnn.detect.tiles import Tiling, plan_tiles
 from mrcnn.geometry.crops import MaskCrops
 
+SURE = 0.7  # confidence from which on instances are counted
+
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -61,9 +63,6 @@ def compare(args: argparse.Namespace) -> None:
 
     dataset = open_part(args.data, subset="all")
     ids = [int(i) for i in dataset.image_ids][: args.limit]
-    model = MaskRCNN.from_checkpoint(args.weights)
-    sure = model.config.DETECTION_MIN_CONFIDENCE
-    # Without a limit on what counts in AP there must be none on what is found.
     model = MaskRCNN.from_checkpoint(args.weights, DETECTION_MIN_CONFIDENCE=LEAST_SCORE)
     seconds = [0.0]
 
@@ -95,11 +94,11 @@ def compare(args: argparse.Namespace) -> None:
         f"{len(plan_tiles(plane.shape, tiling))} tiles, {len(crops):,} labels"
     )
     for name, collected in (("one by one", alone), ("in tiles", together)):
-        ap = collected.measure(most)
-        count = sum(row["score"] >= sure for row in collected.found)
+        ap = collected.evaluate("segm", most, {}).summary()
+        count = sum(row["score"] >= SURE for row in collected.found)
         print(
             f"{name:12} mask AP {ap['AP']:.4f}  AP50 {ap['AP50']:.4f}  AP75 {ap['AP75']:.4f}  "
-            f"{count:,} instances of at least {sure}, {len(collected.found):,} in all"
+            f"{count:,} instances of at least {SURE}, {len(collected.found):,} in all"
         )
     rest = whole_time - seconds[0]
     print(f"network {seconds[0]:.1f} s, the rest {rest:.2f} s: {100 * rest / seconds[0]:.1f} %")

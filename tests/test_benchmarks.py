@@ -207,3 +207,8 @@ def test_torchvision_side(load):
     assert min(stages[name] for name in ("backbone", "FPN", "RPN", "ROIAlign", "heads")) > 0
     step = torch_side.training(**setting, classes=4, layers="heads", rois=30)
     assert (step["rois"], step["positives"]) == (30, 9)
+
+
+def test_a_large_tiff_gives_all_its_discs(load, capsys):
+    load("tiles").measure_tiff(600)
+    assert "100 of 100 discs" in capsys.readouterr().out

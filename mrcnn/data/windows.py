@@ -22,8 +22,9 @@ from typing import Any, Protocol
 import numpy as np
 
 from mrcnn.data import tiff
-from mrcnn.data.pictures import PictureError, read_picture
+from mrcnn.data.pictures import PictureError
 from mrcnn.data.scaling import Rule, Statistics, scaling
+from mrcnn.data.seen import see
 from mrcnn.words import printable
 
 _WINDOWED = 1 << 24  # pixels of a TIFF from which on it is worth while
@@ -58,20 +59,22 @@ class ArrayWindows:
 def open_windows(
     path: str | os.PathLike,
     rule: Rule | None = None,
-    read: Callable[[Any], np.ndarray] = read_picture,
-    least: int = _WINDOWED,
+    read: Callable[[Any], np.ndarray] | None = None,
+    least: int | None = None,
 ) -> Iterator[Windows]:
     """A picture file as windows.
 
-    rule: which channels and what range of brightness, of a TIFF that is read by parts. read: reads
-    the others, and TIFFs of fewer than `least` pixels. Raises PictureError, here or later.
+    rule: which channels and what range of brightness. read: what reads a file as a whole, others
+    and TIFFs of fewer than `least` pixels; by default as the rule says. Raises PictureError, here
+    or later.
     """
+    rule, least = rule or Rule(), _WINDOWED if least is None else least
     with contextlib.ExitStack() as files:
         windows: Windows | None = None
         with contextlib.suppress(OSError):
             if tiff.is_tiff(path):
-                windows = _opened(path, rule or Rule(), least, files)
-        yield windows or ArrayWindows(read(path))
+                windows = _opened(path, rule, least, files)
+        yield windows or ArrayWindows(read(path) if read else see(path, rule).picture)
 
 
 def _opened(
@@ -81,7 +84,10 @@ def _opened(
     told = tiff.describe(path)
     if told is None or told.height * told.width < least or told.orientation != 1:
         return None
-    windows = TiffWindows(files.enter_context(tiff.opened(path)), told, rule, path)
+    try:
+        windows = TiffWindows(files.enter_context(tiff.opened(path)), told, rule, path)
+    except ValueError as error:
+        raise PictureError(f"{printable(path)}: {error}.") from error
     return windows if windows.by_parts else None
 
 
@@ -128,7 +134,10 @@ class TiffWindows:
         statistics = Statistics(self.shape, told.dtype, told.separate, told.empty)
         for window in bands(self.shape, _segments_of(self._pages[0])[0]):
             statistics.add(self._picked(window), window[0], window[1])
-        return scaling(statistics, self._rule.range)
+        try:
+            return scaling(statistics, self._rule.range)
+        except ValueError as error:
+            raise PictureError(f"{printable(self._path)}: {error}.") from error
 
     def _picked(self, window: Window) -> np.ndarray:
         """The channels that are wanted, as they are in the file."""
@@ -232,7 +241,7 @@ def _pages_of(series: Any, told: tiff.Tiff, rule: Rule) -> list[Any]:
         return []
     plane = rule.plane or 0
     if plane >= told.planes:
-        raise PictureError(f"there is no plane {plane}: it has {told.planes}, counted from 0.")
+        raise ValueError(f"there is no plane {plane}: it has {told.planes}, counted from 0")
     at = np.unravel_index(plane, [length for _, length in told.stack]) if told.stack else ()
     chosen = {axis: int(i) for (axis, _), i in zip(told.stack, at)}
     numbers = np.arange(len(series.pages)).reshape(shape)

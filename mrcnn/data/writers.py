@@ -36,7 +36,9 @@ from mrcnn.data.writing_geojson import GeojsonWriter
 from mrcnn.data.writing_labelstudio import LabelStudioWriter
 from mrcnn.data.writing_yolo import YoloWriter
 from mrcnn.errors import UsageError
+from mrcnn.geometry.crops import MaskCrops
 from mrcnn.geometry.outlines import MIN_IOU, is_hole, mask_iou, outline, simplifications, trace
+from mrcnn.geometry.rle import encode
 from mrcnn.whole import WholeFile
 
 __all__ = ["WRITERS", "Labelled", "Writer", "file_name_from", "labelled", "place"]
@@ -165,7 +167,7 @@ def _segmentation(instance: Instance) -> list[list[float]] | dict[str, Any]:
         drawn = rle.frPyObjects([p.ravel().tolist() for p in polygons], *crop.shape)
         if mask_iou(rle.decode(rle.merge(drawn)).astype(bool), crop) >= MIN_IOU:
             return [plain((polygon + (x1, y1)).ravel()) for polygon in polygons]
-    encoded = rle.encode(np.asfortranarray(instance.mask, np.uint8))
+    (encoded,) = encode(MaskCrops(instance.mask.shape, [instance.box], [crop]))
     size = [int(side) for side in encoded["size"]]
     return {"size": size, "counts": encoded["counts"].decode("ascii")}
 

@@ -21,6 +21,7 @@ from mrcnn.data.dataset import Dataset
 from mrcnn.data.formats.notes import Notes
 from mrcnn.errors import UsageError
 from mrcnn.geometry.boxes import extract_bboxes
+from mrcnn.geometry.crops import MaskCrops
 from mrcnn.geometry.outlines import MIN_IOU, outline, trace
 from mrcnn.geometry.regions import polygon_region
 from mrcnn.whole import WholeFile, check_free
@@ -32,7 +33,7 @@ class Labelled:
 
     file_name: the way from the annotation file's folder to the picture, with slashes.
     height, width: of the picture as it is seen, in pixels.
-    masks: bool [height, width, num_instances].
+    masks: bool [height, width, num_instances], or cut to their boxes.
     class_ids: int [num_instances], numbers into the class names; a crowd's is negative.
     scores: float [num_instances] of 0..1, or None where a person said what it is.
     """
@@ -40,7 +41,7 @@ class Labelled:
     file_name: str
     height: int
     width: int
-    masks: np.ndarray
+    masks: np.ndarray | MaskCrops
     class_ids: np.ndarray
     scores: np.ndarray | None = None
 
@@ -142,7 +143,8 @@ class Writer(ABC):
                 f"{item.file_name}: masks of shape {item.masks.shape} don't go with its height, "
                 f"width and number of class ids, {shape}."
             )
-        boxes = extract_bboxes(item.masks).tolist()
+        cut = isinstance(item.masks, MaskCrops)
+        boxes = (item.masks.tight().boxes if cut else extract_bboxes(item.masks)).tolist()
         for i, class_id in enumerate(item.class_ids.tolist()):
             if not 0 < abs(class_id) < len(self.class_names):
                 raise ValueError(
@@ -251,8 +253,10 @@ def polygon_on_edges(
     for min_iou in (MIN_IOU, np.inf):
         points = outline(instance.mask, min_iou, instance.box, edges=True) + 0.5
         (y1, x1, y2, x2), drawn = polygon_region(read_back(points) - 0.5, instance.mask.shape)
+        top, left, bottom, right = instance.box
+        own = np.count_nonzero(instance.mask[top:bottom, left:right])
         shared = np.count_nonzero(drawn & instance.mask[y1:y2, x1:x2])
-        union = np.count_nonzero(drawn) + np.count_nonzero(instance.mask) - shared
+        union = np.count_nonzero(drawn) + own - shared
         if shared >= MIN_IOU * union:
             break
     return points

@@ -17,7 +17,6 @@ from typing import Any
 import numpy as np
 
 from mrcnn.config import Config
-from mrcnn.data.pictures import read_picture
 from mrcnn.data.scaling import Rule
 from mrcnn.data.windows import ArrayWindows, Windows, open_windows, shrunk
 from mrcnn.detect.check import tell_limit
@@ -192,7 +191,7 @@ def open_picture(
     path: str | os.PathLike,
     tiles: Tiles,
     config: Config,
-    read: Callable[[Any], np.ndarray] = read_picture,
+    read: Callable[[Any], np.ndarray],
 ) -> Iterator[np.ndarray | Large]:
     """A picture file as an array, or as what is read part by part where tiles are wanted.
 

@@ -8,10 +8,12 @@ import tifffile
 from PIL import Image
 from small_network import small_config
 
+from mrcnn.data.formats import open as open_data
+from mrcnn.data.pictures import PictureError
+from mrcnn.data.scaling import Rule
 from mrcnn.data.sources import find_sources
 from mrcnn.data.windows import TiffWindows, open_windows, shrunk
 from mrcnn.detect import files, large_overlays
-from mrcnn.detect import tiled as tiled_module
 from mrcnn.detect.instances import Instances
 from mrcnn.detect.overlays import overlay_paths
 from mrcnn.detect.results import coco_results
@@ -48,13 +50,13 @@ def bright(picture, most=1000):
     return found
 
 
-def run(given, out, detect=bright, tiles=Tiles(True, 128, 40), **settings):  # noqa: B008
+def run(given, out, detect=bright, tiles=Tiles(True, 128, 40), labels=None, **settings):  # noqa: B008
     sources = find_sources(given, out)
     overlays = overlay_paths(sources, out, "auto")
     config = small_config(POST_NMS_ROIS_INFERENCE=10_000, **settings)
     job = files.Job(
         *(sources, overlays, "w.h5", config, NAMES, out),
-        *(None, "auto", "auto", False, "", True, tiles),
+        *(labels, "auto", "auto", False, "", True, tiles),
     )
     return files.run(job, detect, Progress(len(sources)))
 
@@ -67,7 +69,6 @@ def listed(out):
 def _by_parts(monkeypatch):
     """Small files are read as large ones are."""
     monkeypatch.setattr("mrcnn.data.windows._WINDOWED", 1)
-    monkeypatch.setattr(tiled_module, "open_windows", lambda *args: open_windows(*args, least=1))
 
 
 def write(path, picture, **how):
@@ -193,3 +194,21 @@ def test_brightness_is_that_of_the_whole_picture(tmp_path):
         assert windows.read((0, 105, 150, 210)).max() == 255
         small, factor = shrunk(windows, 30)
         assert small.shape == (22, 30) and factor == 7
+
+
+def test_a_channel_that_is_not_there_is_told_with_the_file(tmp_path):
+    tifffile.imwrite(tmp_path / "a.tif", np.zeros((150, 210), np.uint16), tile=(64, 48))
+    with (
+        pytest.raises(PictureError, match=r"a\.tif: there is no channel 3"),
+        open_windows(tmp_path / "a.tif", Rule(channels=(3,)), least=1),
+    ):
+        pass
+
+
+def test_labels_of_tiles_are_those_of_the_whole(tmp_path):
+    picture, count = squares(330, 420)
+    path = write(tmp_path / "a.tif", picture)
+    run([path], tmp_path / "out", labels="coco")
+    found = open_data(tmp_path / "out" / "coco.json")
+    crops, _ = found.load_mask_crops(0)
+    assert len(crops) == count and {piece.size for piece in crops.pieces} == {625}
