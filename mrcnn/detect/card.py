@@ -19,7 +19,7 @@ from mrcnn.errors import UsageError
 from mrcnn.weights.inspection import PARTS, WeightsInfo, inspect_weights
 from mrcnn.words import printable
 
-FORMATS = ("saved_model", "openvino", "onnx")  # that are written; others can be read
+FORMATS = ("saved_model", "openvino", "onnx", "tflite")
 _SUFFIXES = {".xml": "openvino", ".onnx": "onnx", ".tflite": "tflite"}
 # What a file can be asked for when it runs; all else is built into it.
 _FREE = ("DETECTION_MIN_CONFIDENCE", "DETECTION_CLASS_CONFIDENCE", "DETECTION_MAX_INSTANCES")

@@ -27,6 +27,7 @@ _PACKAGES = {
     "saved_model": (),
     "openvino": ("openvino",),
     "onnx": ("onnx", "tf2onnx", "onnxruntime"),
+    "tflite": ("ai-edge-litert",),
 }
 
 

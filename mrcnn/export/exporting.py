@@ -20,7 +20,7 @@ class Exporting(LookingInside):
     ) -> Path:
         """Write the network for another runtime and prove that it finds the same things.
 
-        to: saved_model, openvino or onnx. size, check: see `mrcnn.export.export.export`.
+        to: saved_model, openvino, onnx or tflite. size, check: see `mrcnn.export.export.export`.
         Returns the path of the file. Raises UsageError (a ValueError), and leaves no file where an
         instance is not the same.
         """

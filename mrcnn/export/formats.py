@@ -1,11 +1,12 @@
 """The portable network written as a file of each format.
 
 Those that compute in float64, SavedModel and ONNX, take a picture of any size and resize it
-themselves; OpenVINO takes it resized, with the window that it fills.
+themselves; OpenVINO and LiteRT take it resized, with the window that it fills.
 """
 
 import os
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,24 +21,32 @@ from mrcnn.export.graph import PortableNetwork, traced
 from mrcnn.export.resizing import in_the_given, resized
 from mrcnn.extras import how_to_install
 
-RESIZING = {"saved_model": "inside", "onnx": "inside", "openvino": "outside"}
+RESIZING = {
+    "saved_model": "inside",
+    "onnx": "inside",
+    "openvino": "outside",
+    "tflite": "outside",
+}
+# What is imported to write a file of a format, and to run it for its proof.
+_NEEDED = {
+    "saved_model": (),
+    "openvino": ("openvino",),
+    "onnx": ("tf2onnx", "onnx", "onnxruntime"),
+    "tflite": ("ai_edge_litert.interpreter",),
+}
+_SUFFIXES = {"saved_model": "", "openvino": ".xml", "onnx": ".onnx", "tflite": ".tflite"}
 _OPSET = 17
 
 
 def file_name(name: str, to: str) -> str:
     """What a network's file, or folder, of a format is called."""
-    return name + {"saved_model": "", "openvino": ".xml", "onnx": ".onnx"}[to]
+    return name + _SUFFIXES[to]
 
 
 def check_installed(to: str) -> None:
     """Raise UsageError where a package that the format needs is missing."""
-    packages = {
-        "saved_model": (),
-        "openvino": ("openvino",),
-        "onnx": ("tf2onnx", "onnx", "onnxruntime"),
-    }[to]
     with quiet_tensorflow():
-        for package in packages:
+        for package in _NEEDED[to]:
             try:
                 __import__(package)
             except ImportError as error:
@@ -55,7 +64,8 @@ def write(model: Any, config: Config, to: str, size: tuple[int, int] | None, pat
         size,
         native_crops=to == "saved_model",
     )
-    {"saved_model": _saved_model, "openvino": _openvino, "onnx": _onnx}[to](network, config, path)
+    writers = {"saved_model": _saved_model, "openvino": _openvino, "onnx": _onnx, "tflite": _tflite}
+    writers[to](network, config, path)
 
 
 def from_any_size(network: PortableNetwork, config: Config) -> Callable:
@@ -113,6 +123,25 @@ def _onnx(network: PortableNetwork, config: Config, path: Path) -> None:
     model, _ = tf2onnx.convert.from_function(function, signature, opset=_OPSET)
     model.producer_name = "mrcnn"
     onnx.save(model, os.fspath(path))
+
+
+def _tflite(network: PortableNetwork, config: Config, path: Path) -> None:
+    call = traced(network, config.IMAGE_CHANNEL_COUNT, network.size)
+    path.write_bytes(lite(call, network.keras_model.weights))
+
+
+def lite(call: Any, weights: Sequence[Any] = ()) -> bytes:
+    """A traced function as a TFLite file. weights: Keras variables that it uses."""
+    module = tf.Module()
+    # NOTE: with the Keras model in place of its variables the converter takes them for some that
+    # are filled later: it writes a file without weights, and says nothing.
+    module.weights = [weight.value for weight in weights]
+    with tempfile.TemporaryDirectory() as folder, quiet_tensorflow():
+        tf.saved_model.save(module, folder, signatures=call)
+        converter = tf.lite.TFLiteConverter.from_saved_model(folder)
+        # Operations that are TensorFlow's own would be written too, and no interpreter runs them.
+        converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
+        return converter.convert()
 
 
 def _least(config: Config) -> np.ndarray:

@@ -124,12 +124,15 @@ def _samples(
     """Where `crop_and_resize` samples one axis: (before, after, share between them, inside).
 
     low, high: [n], the edges, normalised; size: int32 [n], cells of the map. Each [n, count].
+
+    NOTE: the last bit decides whether the last sample of a box at the border is inside, so each
+    step has to round as it does in `crop_and_resize`.
     """
     last = tf.cast(size - 1, tf.float32)[:, None]
     low, high = low[:, None], high[:, None]
     if count > 1:
-        step = (high - low) * last / (count - 1)
-        place = low * last + tf.range(count, dtype=tf.float32) * step
+        step = _quotient((high - low) * last, count - 1)
+        place = _alone(low * last) + _alone(tf.range(count, dtype=tf.float32) * step)
     else:
         place = 0.5 * (low + high) * last
     inside = (place >= 0) & (place <= last)
@@ -137,3 +140,22 @@ def _samples(
     before = tf.floor(place)
     after = tf.minimum(before + 1, last)
     return tf.cast(before, tf.int32), tf.cast(after, tf.int32), place - before, inside
+
+
+def _alone(product: tf.Tensor) -> tf.Tensor:
+    """A product that isn't fused with the sum it goes into, which would round both at once."""
+    return tf.maximum(product, -1e9)
+
+
+def _quotient(x: tf.Tensor, divisor: int) -> tf.Tensor:
+    """x / divisor, rounded once, where a runtime multiplies by the reciprocal and rounds twice.
+
+    What is left of x is found exactly, by products of half as many digits (Dekker 1971), and added.
+    x: float32, 0..1e5; divisor: below 4096.
+    """
+    x = _alone(x)
+    about = _alone(x / divisor)
+    spread = _alone(about * 4097.0)  # 2**12 + 1
+    high = spread - (spread - about)  # the upper 12 binary digits
+    left = (x - high * divisor) - (about - high) * divisor
+    return about + left / divisor

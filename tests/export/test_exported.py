@@ -26,6 +26,7 @@ NEEDED = {
     "saved_model": (),
     "openvino": ("openvino",),
     "onnx": ("tf2onnx", "onnxruntime"),
+    "tflite": ("ai_edge_litert",),
 }
 
 
@@ -63,7 +64,7 @@ def exported(model, pictures, tmp_path_factory):
     return path
 
 
-@pytest.mark.parametrize("to", ["saved_model", "onnx", "openvino"])
+@pytest.mark.parametrize("to", ["saved_model", "onnx", "openvino", "tflite"])
 def test_a_file_finds_what_the_network_finds(exported, model, to):
     path = exported(to)
     told = json.loads(card_path(path).read_text())

@@ -9,6 +9,7 @@ from small_network import blobs, reconfigured, small_config
 
 from mrcnn.data.images import resize_image
 from mrcnn.export import pieces
+from mrcnn.export.formats import lite
 from mrcnn.export.graph import PortableNetwork, traced
 from mrcnn.export.resizing import in_the_given, resized
 from mrcnn.nn.detection import DetectionLayer
@@ -110,6 +111,33 @@ def test_crops_are_those_of_roi_align(side):
     assert set(levels.numpy()) == {2, 3, 4, 5}
     found = pieces.crop(maps, tf.constant(boxes), levels, side)
     np.testing.assert_allclose(found, wanted, atol=1e-6)
+
+
+@pytest.mark.parametrize("runtime", ["openvino", "tflite"])
+def test_boxes_at_the_border_are_cropped_alike_by_every_runtime(runtime):
+    """The last bit says whether their last sample is inside, and a row of zeros is no rounding."""
+    rng = np.random.default_rng(0)
+    maps = [tf.constant(rng.random((1, s, s, 2), np.float32)) for s in (64, 32, 16, 8)]
+    boxes = rng.random((300, 4), np.float32)
+    boxes[:, 2:] = 1
+    meta = tf.constant([[0, 0, 0, 0, 512, 512, 0, 0, 0, 0, 0, 0.0]])
+
+    @tf.function(input_signature=[tf.TensorSpec([300, 4], tf.float32, "boxes")], autograph=False)
+    def crops(boxes):
+        return {"found": pieces.crop(maps, boxes, roi_levels(boxes[None], meta)[0], 7)}
+
+    wanted = PyramidROIAlign((7, 7))([boxes[None], meta, *maps])[0]
+    assert 0 < (wanted.numpy()[:, -1] == 0).all(axis=(1, 2)).sum() < 300
+    if runtime == "openvino":
+        ov = pytest.importorskip("openvino")
+        network = ov.convert_model(crops.get_concrete_function())
+        compiled = ov.Core().compile_model(network, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+        found = compiled({"boxes": boxes})["found"]
+    else:
+        litert = pytest.importorskip("ai_edge_litert.interpreter")
+        interpreter = litert.Interpreter(model_content=lite(crops.get_concrete_function()))
+        found = interpreter.get_signature_runner()(boxes=boxes)["found"]
+    np.testing.assert_allclose(found, wanted, atol=1e-4)
 
 
 @pytest.mark.parametrize(
