@@ -6,6 +6,8 @@ In pixels, for QuPath; or in the coordinates of the map, where the picture is a 
 """
 
 import json
+import os
+import zlib
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -21,6 +23,7 @@ from mrcnn.geometry.outlines import is_hole, simplifications, trace
 from mrcnn.geometry.regions import polygon_mask
 from mrcnn.whole import WholeFile
 
+_LONGEST = 240  # bytes of a name; with suffix and number 255 are the most
 _WGS84 = 4326
 _DIGITS = 9  # behind the point, of degrees: a tenth of a millimetre
 _DIGITS_OF_LENGTHS = 4
@@ -61,11 +64,7 @@ class GeojsonWriter(Writer):
             told = properties(number, name, instance.score, on_map, "annotation")
             crop = instance.mask[y1:y2, x1:x2]
             lines.append(feature(polygons(crop, y1, x1), told, on_map))
-        stem = name = PurePosixPath(item.file_name).stem
-        number = 2
-        while name.casefold() in self._taken:
-            name, number = f"{stem}_{number}", number + 1
-        self._taken.add(name.casefold())
+        name = free_stem(PurePosixPath(item.file_name).stem, self._taken)
         predicted = item.scores is not None
         write_collection(self.path / f"{name}.geojson", lines, on_map, item.file_name, predicted)
 
@@ -76,6 +75,21 @@ class GeojsonWriter(Writer):
                 f"Coordinates are those of the map, as {self._maps} of the pictures have one "
                 "(GeoTIFF)."
             )
+
+
+def free_stem(stem: str, taken: set[str]) -> str:
+    """A name for the file of a picture, without its suffix: the picture's own, where that is free.
+
+    taken: names in use, without case; the new one is added. One that would get too long for a file
+    system with another suffix is cut.
+    """
+    if len(os.fsencode(stem)) > _LONGEST:
+        stem = f"{stem[:20]}-{zlib.crc32(os.fsencode(stem)):08x}"
+    name, number = stem, 2
+    while name.casefold() in taken:
+        name, number = f"{stem}_{number}", number + 1
+    taken.add(name.casefold())
+    return name
 
 
 def _map_of(path: Path) -> Map | None:

@@ -22,7 +22,7 @@ from mrcnn.data.scaling import Rule
 from mrcnn.data.seen import Seen, Telling, see
 from mrcnn.data.sources import Source
 from mrcnn.data.writing import file_name_from
-from mrcnn.data.writing_geojson import features, properties, write_collection
+from mrcnn.data.writing_geojson import features, free_stem, properties, write_collection
 from mrcnn.detect.label_images import write_label_image
 from mrcnn.detect.measure import Box
 from mrcnn.detect.rois import write_rois
@@ -96,7 +96,7 @@ class MoreFiles(contextlib.AbstractContextManager):
             self._table.add(shown, names, scores, crops, values, pixel, frame)
         if source.is_video or not (more.geojson or more.label_image or more.rois):
             return
-        name = self._free(source.path.stem)
+        name = free_stem(source.path.stem, self._taken)
         if more.geojson:
             told = [
                 properties(i + 1, name, round(float(score), 6), place.map, "detection")
@@ -121,13 +121,6 @@ class MoreFiles(contextlib.AbstractContextManager):
             return getattr(windows, "values", windows.read)
         array = look.values if look else np.asarray(picture)
         return lambda box: array[box[0] : box[2], box[1] : box[3]]
-
-    def _free(self, stem: str) -> str:
-        name, number = stem, 2
-        while name.casefold() in self._taken:
-            name, number = f"{stem}_{number}", number + 1
-        self._taken.add(name.casefold())
-        return name
 
     def lines(self) -> list[str]:
         """What was written, for the end of a run."""
