@@ -49,6 +49,10 @@ LEFT = {
         "both/val/coco.json",
     ]
     + ["logs/cells2*/curves.png", "logs/cells2*/mask_rcnn_cells_0002.h5"],
+    "measurements.md": [
+        *("measured/measurements.csv", "outlines/geojson/w6.geojson", "layers/*/*.geojson"),
+        *("outlines/label_images/w6.tif", "outlines/rois/w6.zip", "deep/results.json"),
+    ],
     "formats.md": ["out/train/coco.json", "out/val/via.json", "evaluation/metrics.json"],
 }
 WITH_COMMANDS = [page for page in PAGES if commands(page)]
