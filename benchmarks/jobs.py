@@ -3,8 +3,9 @@
 python benchmarks/jobs.py [--pictures 2000] [--seconds 0.02] [--ray]
 
 The detector takes a fixed time of a processor and finds two instances; so what is left is reading,
-decoding, RLE and Parquet, and Ray's part. Memory is the resident size after a tenth of the
-pictures and at the end.
+decoding, RLE and Parquet, and Ray's part. Processor time is of this process and of all that it
+started, from the first part's end to the last's: on a busy machine the clock says little. Memory is
+the resident size after a tenth of the pictures and at the end.
 """
 
 import argparse
@@ -69,12 +70,30 @@ def actors() -> list[int]:
     return found
 
 
+def processor_time() -> float:
+    """Seconds that this process and all that descend from it have computed."""
+    parents, seconds = {}, {}
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            words = (folder / "stat").read_text().rpartition(")")[2].split()
+        except OSError:  # it has ended meanwhile
+            continue
+        parents[int(folder.name)] = int(words[1])
+        seconds[int(folder.name)] = sum(map(int, words[11:15])) / os.sysconf("SC_CLK_TCK")
+    ours = {os.getpid()}
+    while more := {process for process, parent in parents.items() if parent in ours} - ours:
+        ours |= more
+    return sum(seconds[process] for process in ours)
+
+
 def measure(runner: str, pictures: Path, seconds: float, count: int) -> dict:
     """One job from its beginning to its end."""
-    times, sizes = [], []
+    times, sizes, spent = [], [], []
 
     def advance(number: int) -> None:
         times.extend([time.monotonic()] * number)
+        if len(times) % 50 == 0:
+            spent.append((len(times), processor_time()))
         others = [megabytes(process) for process in actors()] if runner == "ray" else []
         sizes.append((len(times), megabytes(os.getpid()), others))
 
@@ -91,7 +110,8 @@ def measure(runner: str, pictures: Path, seconds: float, count: int) -> dict:
         whole = time.monotonic() - began
         size = sum(path.stat().st_size for path in (Path(folder) / "parts").iterdir())
     # From the end of the first part on: what the start took is told apart.
-    steady = (len(times) - 50 * count) / (times[-1] - times[50 * count - 1])
+    (first, at_first), (last, at_last) = spent[count - 1], spent[-1]
+    steady = (last - first) / (times[last - 1] - times[first - 1])
     tenth = next(entry for entry in sizes if entry[0] >= len(times) / 10)
     return {
         "runner": runner,
@@ -99,6 +119,7 @@ def measure(runner: str, pictures: Path, seconds: float, count: int) -> dict:
         "seconds": round(whole, 1),
         "start": round(times[0] - began, 1),
         "pictures_a_second": round(steady, 1),
+        "processor_ms_a_picture": round((at_last - at_first) / (last - first) * 1000, 2),
         "bytes_a_picture": round(size / len(times)),
         "driver_mb": [round(tenth[1]), round(sizes[-1][1])],
         "actors_mb": [[round(size) for size in entry[2]] for entry in (tenth, sizes[-1])],

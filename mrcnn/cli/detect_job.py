@@ -5,6 +5,7 @@ import functools
 import importlib.metadata
 import os
 import time
+from dataclasses import asdict
 from pathlib import Path
 
 from mrcnn import __version__
@@ -12,9 +13,12 @@ from mrcnn.cli import synthetic
 from mrcnn.cli.arguments import number
 from mrcnn.cli.detector import load_detector, weights_and_names
 from mrcnn.cli.more import refuse_more
+from mrcnn.cli.tiles import tiles_of
 from mrcnn.config import Config
+from mrcnn.data.scaling import Rule
 from mrcnn.detect.card import files_of, format_of, sha256
 from mrcnn.detect.files import INTERRUPTED, SOME_FAILED, Detector
+from mrcnn.detect.tiled import Tiles, with_tiles
 from mrcnn.errors import UsageError
 from mrcnn.jobs import local, on_ray, tables
 from mrcnn.jobs.folder import PART_SIZE, JobFolder, What, num_parts
@@ -85,7 +89,7 @@ def run(args: argparse.Namespace) -> int:
         sources=list(args.pictures),
         weights=sha256(files_of(weights)),
         engine=engine,
-        config=config.hyper_parameters(),
+        config={**config.hyper_parameters(), "tiles": asdict(tiles_of(args))},
         class_names=names,
     )
     progress = Progress(0)
@@ -137,11 +141,14 @@ def _detect(
         for _ in range(number):
             progress.advance()
 
-    folder = job.folder
+    folder, tiles, rule = job.folder, tiles_of(args), Rule.of(config)
     if args.runner == "local":
-        local.run(
-            job, lambda: load_detector(config, weights, folder, progress.say, args.engine), advance
-        )
+
+        def make_here() -> Detector:
+            detect = load_detector(config, weights, folder, progress.say, args.engine)
+            return with_tiles(detect, tiles, config)
+
+        local.run(job, make_here, advance, rule)
         return
     functions = [n for n in dir(config) if n.isupper() and callable(getattr(config, n))]
     if functions:
@@ -150,17 +157,20 @@ def _detect(
             "function: take --runner local."
         )
     settings = config.hyper_parameters()
-    make = functools.partial(_in_actor, settings, str(weights.resolve()), str(folder), args.engine)
+    make = functools.partial(
+        _in_actor, settings, str(weights.resolve()), str(folder), args.engine, tiles
+    )
     if args.engine != "tensorflow" and not format_of(weights):
         load_detector(config, weights, folder, progress.say, args.engine)  # exports, this once
-    on_ray.run(job, make, advance, args.actors, progress.say)
+    on_ray.run(job, make, advance, args.actors, progress.say, rule)
 
 
-def _in_actor(settings: dict, weights: str, folder: str, engine: str) -> Detector:
+def _in_actor(settings: dict, weights: str, folder: str, engine: str, tiles: Tiles) -> Detector:
     """What an actor of Ray detects with. settings: hyper-parameters; a class would not travel."""
     config = type("JobConfig", (Config,), settings)()
     threads = int(os.environ.get("OMP_NUM_THREADS", 0))
-    return load_detector(config, Path(weights), Path(folder), _silent, engine, threads)
+    detect = load_detector(config, Path(weights), Path(folder), _silent, engine, threads)
+    return with_tiles(detect, tiles, config)
 
 
 def _silent(text: str) -> None:

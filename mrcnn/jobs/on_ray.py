@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from mrcnn.data.scaling import Rule
 from mrcnn.detect.files import Detector
 from mrcnn.errors import UsageError
 from mrcnn.extras import how_to_install
@@ -30,12 +31,16 @@ class Actor:
     """What Ray starts in a process of its own: one detector, slice after slice."""
 
     def __init__(
-        self, make_detector: Callable[[], Detector], threads: int, told: Mapping[str, str]
+        self,
+        make_detector: Callable[[], Detector],
+        threads: int,
+        told: Mapping[str, str],
+        rule: Rule | None,
     ) -> None:
         # Before TensorFlow is imported: it would take all cores in each actor.
         for name in ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS"):
             os.environ[name] = str(threads)
-        self._worker, self._told = Worker(make_detector()), told
+        self._worker, self._told = Worker(make_detector(), rule), told
 
     def __call__(self, batch: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         """batch: one row with a slice's number, paths and where to note what is begun."""
@@ -50,11 +55,12 @@ def run(
     advance: Callable[[int], None],
     actors: int | None = None,
     say: Callable[[str], None] = lambda text: None,
+    rule: Rule | None = None,
 ) -> None:
     """Do what is left of a job; see `mrcnn.jobs.local.run`.
 
     make_detector: is pickled. actors: how many; None: one for each GPU, else one for two cores.
-    say: told what the job runs on.
+    say: told what the job runs on. rule: see `Worker`.
     Raises UsageError where Ray is missing, or an actor can't begin.
     """
     left = job.left()
@@ -63,9 +69,12 @@ def run(
     ray = _ray()
     ours = not ray.is_initialized()
     if ours:
-        _start(ray, actors or 1)
+        try:
+            _start(ray, actors or 1)
+        except Exception as error:  # a cluster that isn't there, a machine that is too busy ..
+            raise UsageError(f"Ray doesn't start: {_told(error)}") from error
     try:
-        _go_through(ray, job, left, make_detector, advance, actors, say)
+        _go_through(ray, job, left, make_detector, advance, actors, say, rule)
     except ray.exceptions.RayError as error:
         raise UsageError(f"the job can't go on in Ray: {_told(error)}") from error
     finally:
@@ -81,13 +90,13 @@ def _go_through(
     advance: Callable[[int], None],
     actors: int | None,
     say: Callable[[str], None],
+    rule: Rule | None,
 ) -> None:
     has = ray.cluster_resources()
     cores, gpus = int(has.get("CPU", 1)), int(has.get("GPU", 0))
     actors = min(actors or gpus or max(cores // _CORES, 1), len(left))
-    threads = max(
-        (os.cpu_count() or 1) // actors if cores <= (os.cpu_count() or 1) else cores // actors, 1
-    )
+    # Where Ray was started here, it was told of a core more than there is.
+    threads = max((cores if os.environ.get("RAY_ADDRESS") else os.cpu_count() or 1) // actors, 1)
     on = f"{actors} with a GPU each" if gpus >= actors else f"{actors} with {threads} threads each"
     say(f"Ray {ray.__version__}: actors: {on}")
     context = ray.data.DataContext.get_current()
@@ -103,7 +112,7 @@ def _go_through(
         compute=ray.data.ActorPoolStrategy(size=actors),
         num_cpus=1,
         num_gpus=1 if gpus >= actors else 0,
-        fn_constructor_args=(make_detector, threads, job.metadata),
+        fn_constructor_args=(make_detector, threads, job.metadata, rule),
     )
     for row in found.iter_rows():
         job.write(int(row["number"]), row["data"])

@@ -7,38 +7,43 @@ isn't tried again: its decoder may be at fault, or memory.
 """
 
 import os
+import tempfile
 import warnings
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
 
-from mrcnn.data.pictures import decode_picture
+from mrcnn.data.pictures import PictureError, decode_picture
+from mrcnn.data.scaling import Rule
+from mrcnn.data.seen import see
 from mrcnn.data.sources import Source
 from mrcnn.detect.files import Detector, reason
 from mrcnn.detect.results import coco_results
 from mrcnn.errors import UsageError
-from mrcnn.jobs.storage import read
+from mrcnn.jobs.storage import read, scheme
 from mrcnn.jobs.tables import as_bytes
 from mrcnn.words import printable
 
 DEATHS = 3  # at one picture, after which it isn't tried again
 _AHEAD = 4  # files that are read before their turn comes
 _ALL_OF = 10  # pictures in which the network fails, and in no other: then it isn't theirs
+_POSTSCRIPT = (b"%!PS", b"\xc5\xd0\xd3\xc6")
 _NOTHING: dict[str, Any] = {"boxes": [], "class_ids": [], "scores": [], "masks": []}
 
 
 class Worker:
     """Works on slices, one after the other, with one detector.
 
-    detect: gets a picture [height, width, 3] or [height, width]. read: gives a file's bytes.
+    detect: gets a picture [height, width, 3] or [height, width]. rule: how pictures become what
+        the network sees, as `mrcnn detect` has it; None: of 8 bits, as they are.
     """
 
-    def __init__(self, detect: Detector, read: Callable[[str], bytes] = read) -> None:
-        self._detect, self._read = detect, read
+    def __init__(self, detect: Detector, rule: Rule | None = None) -> None:
+        self._detect, self._rule = detect, rule
 
     def part(
         self,
@@ -58,7 +63,7 @@ class Worker:
         detected = 0
         with _Notes(begun) as notes, ThreadPoolExecutor(_AHEAD) as readers:
             try:
-                for i, (path, waiting) in enumerate(_ahead(paths, readers, self._read)):
+                for i, (path, waiting) in enumerate(_ahead(paths, readers, self._bytes)):
                     if notes.deaths[i] >= DEATHS:
                         text = f"the program died {DEATHS} times while it was at this picture"
                         rows.append(_failed(path, text))
@@ -79,13 +84,33 @@ class Worker:
             )
         return as_bytes(rows, told)
 
+    def _bytes(self, path: str) -> bytes:
+        # A file of this machine is opened where it lies.
+        return b"" if self._rule and not scheme(path) else read(path)
+
+    def _picture(self, path: str, data: bytes) -> np.ndarray:
+        if self._rule is None:
+            return decode_picture(data, printable(path))
+        if not scheme(path):
+            return see(path, self._rule).picture
+        if data.startswith(_POSTSCRIPT):  # Pillow would run it
+            raise PictureError(f"{printable(path)} is a program in PostScript, and no picture.")
+        with tempfile.TemporaryDirectory() as folder:
+            file = Path(folder) / f"picture{PurePosixPath(path.partition('?')[0]).suffix}"
+            file.write_bytes(data)
+            try:
+                return see(file, self._rule).picture
+            except PictureError as error:
+                text = str(error).replace(printable(file), printable(path))
+                raise PictureError(text) from None
+
     def _row(self, path: str, waiting: "Future[bytes]") -> tuple[dict[str, Any], str]:
         """The row of a picture, and what the network said where it failed by itself, else ""."""
         shape: tuple[int | None, int | None] = (None, None)
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # a line for each of a million is read by nobody
-                picture = decode_picture(waiting.result(), printable(path))
+                picture = self._picture(path, waiting.result())
                 shape = picture.shape[:2]
                 return {"path": path, **_found(picture, self._detect(picture))}, ""
         except Exception as error:

@@ -22,6 +22,9 @@ from pycocotools.coco import COCO
 from mrcnn.cli import main
 from mrcnn.data.formats import open as open_data
 from mrcnn.data.pictures import PictureError, read_picture
+from mrcnn.data.scaling import Rule
+from mrcnn.data.seen import see
+from mrcnn.detect.configs import config_from_weights
 from mrcnn.errors import UsageError
 from mrcnn.jobs import local, tables
 from mrcnn.jobs.convert import convert, masks_of
@@ -29,6 +32,8 @@ from mrcnn.jobs.folder import JobFolder, parts
 from mrcnn.jobs.listing import list_pictures
 from mrcnn.jobs.show import in_lines, look_at
 from mrcnn.jobs.work import Worker
+from mrcnn.weights.download import weights_path
+from mrcnn.weights.inspection import inspect_weights
 
 
 def rows(folder: Path) -> list[dict]:
@@ -308,6 +313,32 @@ def test_addresses(pictures, tmp_path):
         server.shutdown()
     there, absent = rows(tmp_path / "job")
     assert there["error"] is None and "the server answers 404" in absent["error"]
+
+
+def test_pictures_are_seen_as_detect_sees_them(tmp_path):
+    """Of 16 bits, in a storage and on this machine; what is a program is not run."""
+    fsspec = pytest.importorskip("fsspec")
+    deep = np.tile(np.linspace(100, 3000, 32).astype(np.uint16), (24, 1))
+    Image.fromarray(deep).save(tmp_path / "deep.png")
+    store = fsspec.filesystem("memory")
+    store.put(str(tmp_path / "deep.png"), "/deep/deep.png")
+    store.pipe("/deep/program.png", b"%!PS-Adobe-3.0 EPSF-3.0")
+    seen = []
+
+    def detect(picture):
+        seen.append(picture)
+        return found_in(picture)
+
+    config = config_from_weights(inspect_weights(weights_path("nucleus")))
+    paths = [str(tmp_path / "deep.png"), "memory://deep/deep.png", "memory://deep/program.png"]
+    data = Worker(detect, Rule.of(config)).part(paths, None, {})
+    expected = see(tmp_path / "deep.png", Rule.of(config)).picture
+    assert expected.max() == 255 and len(seen) == 2
+    for picture in seen:
+        np.testing.assert_array_equal(picture, expected)
+    errors = [row["error"] for row in tables.read_table([_as_file(data, tmp_path)]).to_pylist()]
+    assert errors == [None, None, "memory://deep/program.png is a program in PostScript, and no "
+                      "picture."]  # fmt: skip
 
 
 # -- Looking at it, and converting ------------------------------------------------------------
