@@ -154,16 +154,19 @@ def _agreement_of_arms(one: Part, other: Part, zone: Box) -> float:
 
     Of a horseshoe a tile may see the arms alone, as two; the next one sees all of it.
     """
-    first, second = _in_zone(one, zone), _in_zone(other, zone)
+    boxes = [overlap(part.box, zone) for part in (one, other)]
+    corners = np.array(boxes)
+    window = (*corners[:, :2].min(axis=0), *corners[:, 2:].max(axis=0))
+    first, second = _in_window(one, boxes[0], window), _in_window(other, boxes[1], window)
     first, second = _touched(first, second), _touched(second, first)
     union = np.count_nonzero(first | second)
     return float(np.count_nonzero(first & second) / union)
 
 
-def _in_zone(part: Part, zone: Box) -> np.ndarray:
-    seen = overlap(part.box, zone)
-    mask = np.zeros((zone[2] - zone[0], zone[3] - zone[1]), bool)
-    y, x = seen[0] - zone[0], seen[1] - zone[1]
+def _in_window(part: Part, seen: Box, window: Sequence[int]) -> np.ndarray:
+    """What the box `seen` shows of a mask, in a window around it."""
+    mask = np.zeros((window[2] - window[0], window[3] - window[1]), bool)
+    y, x = seen[0] - window[0], seen[1] - window[1]
     mask[y : y + seen[2] - seen[0], x : x + seen[3] - seen[1]] = inside(part, seen)
     return mask
 

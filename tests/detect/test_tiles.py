@@ -222,11 +222,7 @@ def test_what_is_longer_than_a_tile_is_found_by_the_coarse_look():
     for coarse, count in ((False, 1), (True, 2)):
         result = detect_tiles(ArrayWindows(labels), detect, Tiling(100, 30, coarse))
         assert len(result) == count
-    assert (
-        result.boxes[np.argmax(result.crops.boxes[:, 2] - result.boxes[:, 0])].tolist()
-        == [*(18, 18, 282, 282)]
-        or abs(result.boxes - [20, 20, 280, 280]).max(axis=1).min() <= 3
-    )
+    assert np.abs(result.boxes - [20, 20, 280, 280]).max(axis=1).min() <= 3
 
 
 def test_detect_tiled_gives_instances_and_tells_of_limits(tmp_path, monkeypatch):
