@@ -131,8 +131,10 @@ def test_any_image_becomes_a_picture():
     assert np.array_equal(as_picture(eight_bits.astype(np.uint16) * 257), grey)
     assert np.array_equal(as_picture(np.full((2, 2, 4), -7.0)), np.zeros((2, 2, 3)))
     assert as_picture(np.array([[np.nan, 1.0]])).tolist() == [[[0] * 3, [255] * 3]]
-    with pytest.raises(ValueError, match=r"shape \[2, 2, 5\]"):
-        as_picture(np.zeros((2, 2, 5)))
+    with pytest.raises(ValueError, match=r"shape \[2, 2, 2\]"):
+        as_picture(np.zeros((2, 2, 2)))
+    bands = np.arange(20, dtype=np.uint8).reshape(2, 2, 5)
+    assert np.array_equal(as_picture(bands), bands[..., :3])
 
 
 def test_masks_are_cut_to_what_they_cover():

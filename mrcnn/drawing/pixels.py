@@ -17,20 +17,20 @@ _STRIP = 256  # rows that are worked on at a time
 def as_picture(image: np.ndarray) -> np.ndarray:
     """A copy of `image` that can be looked at: [height, width, 3] uint8.
 
-    image: [height, width] or [height, width, 1 | 3 | 4]; grey becomes RGB, a fourth channel is
-    dropped. Whole numbers are taken as 0..255, floats as 0..1 if they lie there and as 0..255 if
-    not; values beyond 255 (16-bit pictures) are scaled so that the largest is 255, those below 0
-    become 0.
+    image: [height, width] or [height, width, channels]; grey becomes RGB, of more than three
+    channels, such as bands, the first three are shown. Whole numbers are taken as 0..255, floats
+    as 0..1 if they lie there and as 0..255 if not; values beyond 255 (16-bit pictures) are scaled
+    so that the largest is 255, those below 0 become 0.
 
-    Raises ValueError for any other shape.
+    Raises ValueError for any other shape, two channels included.
     """
     image = np.asarray(image)
     if image.ndim == 2:
         image = image[..., None]
-    if image.ndim != 3 or image.shape[2] not in (1, 3, 4) or not image.size:
+    if image.ndim != 3 or image.shape[2] in (0, 2) or not image.size:
         raise ValueError(
             f"The image has shape {list(image.shape)}: to be drawn it must be [height, width] or "
-            "[height, width, channels] with 1, 3 or 4 channels and at least one pixel."
+            "[height, width, channels] with 1, 3 or more channels and at least one pixel."
         )
     image = image[..., :3]
     if image.dtype != np.uint8:

@@ -8,6 +8,9 @@ from PIL import Image
 from mrcnn import data
 from mrcnn.cli import main
 from mrcnn.config import Config
+from mrcnn.data.augment import RECIPES
+from mrcnn.data.check import check_dataset
+from mrcnn.data.inputs import load_image_gt
 from mrcnn.data.pictures import PictureError
 from mrcnn.data.scaling import Rule
 from mrcnn.data.seen import BRIGHTNESS, CHANNELS, PLANE, Telling, see
@@ -162,3 +165,17 @@ def test_a_plan_tells_what_is_looked_at():
         "plane 4 of stacks",
         "0..255 from values of 0 to 4000",
     ]
+
+
+def test_a_network_of_five_channels_is_fed_five(tmp_path):
+    dataset = data.open(write_set(tmp_path / "set", "five"))
+    settings = {"IMAGE_CHANNEL_COUNT": 5, "MEAN_PIXEL": 127, "NUM_CLASSES": 2}
+    settings |= {"IMAGE_MIN_DIM": 128, "IMAGE_MAX_DIM": 128}
+    config = type("FiveConfig", (Config,), settings)()
+    config.validate("training")
+    dataset.rule = Rule.of(config)
+    image, _, class_ids, _, masks = load_image_gt(
+        dataset, config, 0, augmentation=RECIPES["standard"]
+    )
+    assert image.shape == (128, 128, 5) and masks.shape[2] == len(class_ids) == 3
+    assert check_dataset(dataset, config).mistakes == []
