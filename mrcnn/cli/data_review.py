@@ -31,6 +31,7 @@ from mrcnn.cli.weights import find_weights
 from mrcnn.data.coco_names import COCO_NAMES
 from mrcnn.data.joining import WHOLE, each_part
 from mrcnn.data.pictures import find_pictures
+from mrcnn.data.scaling import Rule
 from mrcnn.detect.configs import check_fits, class_names, config_from_weights
 from mrcnn.detect.instances import LimitWarning
 from mrcnn.errors import UsageError
@@ -103,6 +104,8 @@ def run(args: argparse.Namespace) -> int:
     with plain_warnings(progress):
         warnings.simplefilter("ignore", LimitWarning)
         parts = list(each_part(args.data, args.format, args.subset, **reading(args)))
+        for _, dataset in parts:
+            dataset.rule = Rule.of(config)
         pictures = find_pictures(args.unlabelled) if args.unlabelled else []
         pictures += [path for _, dataset in parts for path in beside(dataset)]
         tasks = [

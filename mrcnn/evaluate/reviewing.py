@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from mrcnn.data.dataset import Dataset
-from mrcnn.data.pictures import PictureError, find_pictures, read_picture
+from mrcnn.data.pictures import PictureError, find_pictures
+from mrcnn.data.scaling import Rule
+from mrcnn.data.seen import see
 from mrcnn.detect.files import Detector
 from mrcnn.evaluate.coco import Collected
 from mrcnn.evaluate.detections import Task, detected
@@ -80,11 +82,12 @@ def review(
     for number, (part, task, collected, suspect) in enumerate(suspects):
         done.suspects.append(_row(part, task, collected, suspect, drawn=number < most))
 
+    rule = getattr(tasks[0][1].dataset, "rule", Rule()) if tasks else Rule()
     candidates, paths = [], {}
     for path in unlabelled:
         name = printable(path.name if path.name not in paths else path)
         try:
-            picture = read_picture(path)
+            picture = see(path, rule).picture
             candidates.append(look(name, picture, network()(picture)))
         except (PictureError, OSError, MemoryError) as error:
             done.failed += 1
@@ -94,7 +97,8 @@ def review(
             progress.advance()
         paths[name] = path
     done.order = label_next(candidates, looks)
-    done.previews = {one.name: small(read_picture(paths[one.name])) for one in done.order[:most]}
+    first = done.order[:most]
+    done.previews = {one.name: small(see(paths[one.name], rule).picture) for one in first}
     return done
 
 
