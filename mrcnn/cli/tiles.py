@@ -3,6 +3,7 @@
 import argparse
 
 from mrcnn.detect.tiled import Tiles
+from mrcnn.detect.tiles import Tiling
 from mrcnn.errors import UsageError
 
 _AUTO = "auto"
@@ -36,13 +37,15 @@ def add_tiles_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def tiles_of(args: argparse.Namespace) -> Tiles:
-    """What is asked for. Raises UsageError where it contradicts itself."""
+    """What is asked for. Raises UsageError where that can't be."""
     asked = None if args.tiles is None else args.tiles != 0
     if asked is False and (args.overlap or args.coarse):
         raise UsageError("--tiles 0 has no tiles for --overlap and --coarse: leave one out.")
     # Who speaks of their overlap wants tiles.
     asked = asked or (True if args.overlap or args.coarse else asked)
     side = args.tiles if args.tiles and args.tiles != _AUTO else None
+    if side:
+        Tiling(side, args.overlap or 1)  # what can't be shows before the network is built
     return Tiles(asked, side, args.overlap, args.coarse)
 
 

@@ -5,11 +5,12 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from mrcnn.config import Config
-from mrcnn.detect.tiles import network_side
+from mrcnn.detect.tiles import network_scale, network_side
 from mrcnn.progress import Progress
 from mrcnn.words import counted, duration
 
 _TILES_A_LINE = 100  # where no bar shows how far it is
+_VERY_LARGE = (1 << 20, 1 << 20)  # a picture that nothing enlarges but IMAGE_MIN_SCALE
 _FULL = 0.5  # share of the regions that are instances, from which on they may be too few
 
 
@@ -50,11 +51,11 @@ class Limits:
                 f"may be more (--set POST_NMS_ROIS_INFERENCE={2 * most})."
             )
         if self.large:
+            side = round(network_side(config) / network_scale(config, _VERY_LARGE))
             others = f" and {len(self.large) - 1} more" if len(self.large) > 1 else ""
             notes.append(
                 f"{self.large[0]}{others}: many times larger than what the weights know, "
-                f"{network_side(config)} pixels: --tiles finds what gets lost when it is looked at "
-                "as a whole."
+                f"some {side} pixels: --tiles finds what gets lost when it is looked at as a whole."
             )
         return notes
 

@@ -1,5 +1,6 @@
 """Large pictures in a run: read by parts, each object once, told what was cut, drawn small."""
 
+import argparse
 import json
 
 import numpy as np
@@ -8,6 +9,7 @@ import tifffile
 from PIL import Image
 from small_network import small_config
 
+from mrcnn.cli.tiles import add_tiles_arguments, tiles_of
 from mrcnn.data.formats import open as open_data
 from mrcnn.data.pictures import PictureError
 from mrcnn.data.scaling import Rule
@@ -18,6 +20,7 @@ from mrcnn.detect.instances import Instances
 from mrcnn.detect.overlays import overlay_paths
 from mrcnn.detect.results import coco_results
 from mrcnn.detect.tiled import Tiles
+from mrcnn.errors import UsageError
 from mrcnn.progress import Progress
 
 NAMES = ["BG", "cell", "dust"]
@@ -212,3 +215,35 @@ def test_labels_of_tiles_are_those_of_the_whole(tmp_path):
     found = open_data(tmp_path / "out" / "coco.json")
     crops, _ = found.load_mask_crops(0)
     assert len(crops) == count and {piece.size for piece in crops.pieces} == {625}
+
+
+# -- The command line -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "given, asked",
+    [
+        ("", Tiles()),
+        ("--tiles", Tiles(True)),
+        ("--tiles 0", Tiles(False)),
+        ("--tiles 512 --overlap 64", Tiles(True, 512, 64)),
+        ("--coarse", Tiles(True, coarse=True)),
+    ],
+)
+def test_what_is_asked_for(given, asked):
+    assert tiles_of(parser().parse_args(given.split())) == asked
+
+
+def test_what_cannot_be_is_refused_before_the_network_is_built(capsys):
+    for given, text in (("--tiles 0 --coarse", "no tiles for"), ("--tiles 90 --overlap 60", "45")):
+        with pytest.raises(UsageError, match=text):
+            tiles_of(parser().parse_args(given.split()))
+    with pytest.raises(SystemExit):
+        parser().parse_args(["--tiles", "slide.tif"])
+    assert "put --tiles behind the pictures" in capsys.readouterr().err
+
+
+def parser():
+    parser = argparse.ArgumentParser()
+    add_tiles_arguments(parser)
+    return parser
