@@ -215,14 +215,15 @@ def write_collection(
     try:
         file.write(f"{json.dumps(_head(on_map, picture))[:-1]},\n")
         file.write('"features": [')
-        regions = []
+        checksum = marks.Checksum()
         for number, one in enumerate(features, start=1):
             file.write(f"{separator(number)}{json.dumps(one)}")
-            regions += marks.geojson_regions([one]) if predicted else []
+            for region in marks.geojson_regions([one]):
+                checksum.add(region)
     except BaseException:
         file.close(None)
         raise
-    mark = f',\n"{marks.MARK}": "{marks.checksum(regions)}"' if predicted else ""
+    mark = f',\n"{marks.MARK}": "{checksum}"' if predicted else ""
     file.close([f"\n]{mark}}}\n"])
 
 

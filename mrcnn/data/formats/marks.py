@@ -15,9 +15,28 @@ MARK = "predicted"
 UNCHANGED = "Pictures whose labels are predictions that nobody has changed"
 
 
+class Checksum:
+    """What stands under the mark for a picture's regions, which are added one by one."""
+
+    def __init__(self) -> None:
+        self._sum, self._first = zlib.crc32(b"["), True
+
+    def add(self, region: Any) -> None:
+        """Take in a region, of plain values of JSON."""
+        text = json.dumps(_steady(region), sort_keys=True)
+        self._sum = zlib.crc32(f"{'' if self._first else ', '}{text}".encode(), self._sum)
+        self._first = False
+
+    def __str__(self) -> str:
+        return f"{zlib.crc32(b']', self._sum):08x}"
+
+
 def checksum(regions: list[Any]) -> str:
-    """What stands under the mark for a picture's regions, given as plain values of JSON."""
-    return f"{zlib.crc32(json.dumps(_steady(regions), sort_keys=True).encode()):08x}"
+    """The same for all of them, as the text of the list in JSON would have it."""
+    found = Checksum()
+    for region in regions:
+        found.add(region)
+    return str(found)
 
 
 def is_unchanged(mark: Any, regions: list[Any]) -> bool:
