@@ -209,6 +209,26 @@ def test_torchvision_side(load):
     assert (step["rois"], step["positives"]) == (30, 9)
 
 
+def test_the_simulation_gives_back_what_was_measured(load, monkeypatch, capsys):
+    script = load("scale_model")
+    for what, measured, simulated in script.check():
+        assert simulated == pytest.approx(measured, rel=0.35), what
+    for words in (["--check"], [], ["--pictures", "1e7", "--workers", "64", "--detect", "1.22"]):
+        monkeypatch.setattr(sys, "argv", ["scale_model", *words])
+        script.main()
+    assert "| 10,000,000 | 64 |" in capsys.readouterr().out
+    one = script.Machines(1000, 1, lost_every=0)
+    assert script.simulate(one).seconds == pytest.approx(1000 * one.picture + one.start, rel=0.05)
+
+
+def test_a_job_is_measured_from_its_first_part_on(load, tmp_path):
+    pytest.importorskip("pyarrow")
+    script = load("jobs")
+    script.write_pictures(tmp_path / "pictures", 160)
+    found = script.measure("local", tmp_path / "pictures", 0.0, 1)
+    assert found["processor_ms_a_picture"] > 0 and found["bytes_a_picture"] > 20
+
+
 def test_a_large_tiff_gives_all_its_discs(load, capsys):
     load("tiles").measure_tiff(600)
     assert "100 of 100 discs" in capsys.readouterr().out

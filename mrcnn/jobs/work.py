@@ -24,6 +24,7 @@ from mrcnn.data.sources import Source
 from mrcnn.detect.files import Detector, reason
 from mrcnn.detect.results import coco_results
 from mrcnn.errors import UsageError
+from mrcnn.geometry.crops import MaskCrops
 from mrcnn.jobs.storage import read, scheme
 from mrcnn.jobs.tables import as_bytes
 from mrcnn.words import printable
@@ -120,7 +121,9 @@ class Worker:
 
 
 def _found(picture: np.ndarray, result: Mapping[str, np.ndarray]) -> dict[str, Any]:
-    masks = [row["segmentation"]["counts"] for row in coco_results(0, result)]
+    # Cut to their boxes first, they take a tenth of the time to encode.
+    crops = MaskCrops.from_masks(result["masks"])
+    masks = [row["segmentation"]["counts"] for row in coco_results(0, {**result, "masks": crops})]
     return {
         "height": picture.shape[0],
         "width": picture.shape[1],
