@@ -180,6 +180,21 @@ def test_layers_that_say_their_system_and_layers_that_dont(tmp_path):
         layer(tmp_path, degrees)
 
 
+def test_what_is_no_point_is_passed_over(tmp_path):
+    geotiff(tmp_path / "field.tif", *MAPS["straight"][:2])
+    square = np.array([[10, 20], [50, 20], [50, 60], [10, 60], [10, 20]])
+    world = find_place(tmp_path / "field.tif").map.to_world(square).tolist()
+    for odd in ([[10**400, 0]] * 4, [[float("nan"), 1]] * 4, [{"x": 1}], [[True, None]], "x", [[]]):
+        features = [
+            {"type": "Feature", "geometry": {"type": "Polygon", "coordinates": [ring]}}
+            for ring in (odd, world)
+        ]
+        content = json.dumps({"type": "FeatureCollection", "features": features})
+        (tmp_path / "field.geojson").write_text(content)
+        read, _ = data.open(tmp_path).load_mask(0)
+        assert read.sum() == 1600
+
+
 def test_convert_writes_it_and_keeps_what_was_corrected(tmp_path, capsys):
     geotiff(tmp_path / "field.tif", *MAPS["straight"][:2])
     written(tmp_path, Labelled("field.tif", *SIZE, masks(), np.array([1, 2, 1, 2, 2])))

@@ -69,8 +69,7 @@ def read(part: Part, request: Request) -> DrawnDataset:
     for file in files:
         groups = list(pictures.of(file.path, file.features, file.whole, notes))
         paths = pictures.paths(file.path)
-        regions = marks.geojson_regions(file.features)
-        predicted = marks.is_unchanged(file.whole.get(marks.MARK), regions)
+        predicted = _is_predicted(file)
         for name, features in groups:
             on_map = map_of(file.path, file.system, paths[name], features)
             if on_map:
@@ -105,6 +104,14 @@ def labels(part: Part, request: Request) -> set[str]:
                 _check_kind(feature, file.searched)
                 found.add(_label(feature, attribute, request)[0])
     return found
+
+
+def _is_predicted(file: _File) -> bool:
+    """Whether `mrcnn detect` wrote it and nobody has changed it since."""
+    mark = file.whole.get(marks.MARK)
+    with contextlib.suppress(RecursionError):
+        return bool(mark) and marks.is_unchanged(mark, marks.geojson_regions(file.features))
+    return False
 
 
 # -- Files --------------------------------------------------------------------------------------

@@ -1,5 +1,6 @@
 """Whether the outlines of a GeoJSON file are in pixels, or in coordinates of the picture's map."""
 
+import contextlib
 import os
 import re
 from collections.abc import Iterator, Sequence
@@ -73,6 +74,7 @@ def _points(features: Sequence[Any]) -> Iterator[tuple[float, float]]:
             if not isinstance(one, list) or not one:
                 continue
             if all(type(number) in (int, float) for number in one[:2]) and len(one) > 1:
-                yield float(one[0]), float(one[1])
+                with contextlib.suppress(OverflowError):  # whole numbers of 400 digits
+                    yield float(one[0]), float(one[1])
             else:
                 waiting += one
