@@ -28,7 +28,7 @@ from mrcnn.detect.measure import Box
 from mrcnn.detect.rois import write_rois
 from mrcnn.detect.tables import MEASUREMENTS, MeasurementsFile
 from mrcnn.geometry.crops import MaskCrops
-from mrcnn.words import counted, printable
+from mrcnn.words import counted, listed, printable
 
 GEOJSON, LABEL_IMAGES, ROIS = "geojson", "label_images", "rois"
 
@@ -64,7 +64,7 @@ class MoreFiles(contextlib.AbstractContextManager):
         self._rule, self._telling = Rule.of(config), Telling()
         self._look: Seen | None = None  # of the picture that was read last
         self._taken: set[str] = set()
-        self._pixel = ""  # what the first picture says of its size
+        self._pixels: dict[str, None] = {}  # the sizes that pictures have, in order
         self._maps = self._written = 0
         self._table = MeasurementsFile(out / MEASUREMENTS) if more.table else None
 
@@ -90,7 +90,7 @@ class MoreFiles(contextlib.AbstractContextManager):
         scores = result["scores"]
         if self._table:
             pixel = more.pixel or place.pixel
-            self._pixel = self._pixel or (str(pixel) if pixel else "")
+            self._pixels |= {str(pixel): None} if pixel else {}
             values = self._values(picture)
             shown = source.path.name
             self._table.add(shown, names, scores, crops, values, pixel, frame)
@@ -127,8 +127,9 @@ class MoreFiles(contextlib.AbstractContextManager):
         found, more, out = [], self._more, self._out
         if self._table:
             unit = "pixels"
-            if self._pixel:
-                unit += f" and {'/'.join(sorted(self._table.units))} (a pixel is {self._pixel})"
+            if self._pixels:
+                units = " and ".join(sorted(self._table.units))
+                unit += f" and {units} (a pixel is {listed(self._pixels, 3)})"
             else:
                 unit += " alone, as no file says how large they are (--pixel-size 0.25um does)"
             rows = counted(self._table.num_rows, "row")

@@ -119,7 +119,9 @@ def test_all_that_is_asked_for(tmp_path):
         assert numbers.dtype == np.uint32
         np.testing.assert_array_equal(numbers, label(NUMBERS))
     assert "a.tif: its values are 300 to" in said[0] and "--range sets it (said once)" in said[0]
-    assert any("9 rows, in pixels and m/um (a pixel is 0.25 um)" in line for line in said)
+    assert any(
+        "9 rows, in pixels and m and um (a pixel is 0.25 um, 0.5 m)" in line for line in said
+    )
     read, _ = formats.open(out / "geojson").load_mask(1)
     assert np.count_nonzero(read.any(axis=2) ^ (NUMBERS > 0)) < 0.02 * np.count_nonzero(NUMBERS)
 
