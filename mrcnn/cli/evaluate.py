@@ -268,6 +268,11 @@ def _with_weights(args: argparse.Namespace) -> Plan:
             f"--save-thresholds writes into the weight file, and {path} belongs to the package: "
             "copy it, and give the copy with --weights."
         )
+    if args.save_thresholds and card.format_of(path):
+        raise UsageError(
+            f"--save-thresholds writes into a weight file, and {path} is exported: choose them "
+            "with the weights, and export these again."
+        )
     info = card.inspect(path)
     config = load_config(args.config) if args.config else config_from_weights(info)
     one_for_all(config, [apply_setting(config, setting) for setting in args.settings])

@@ -1,12 +1,14 @@
 """Say what a weight file holds and which Config fits it; or what this machine is.
 
 mrcnn inspect mask_rcnn_coco.h5
+mrcnn inspect exported/cells.onnx
 mrcnn inspect --env            # versions, processor, GPU: what a report of a fault should have
 """
 
 import argparse
 
 from mrcnn.cli.weights import check_name
+from mrcnn.detect.card import format_of, read_card
 from mrcnn.environment import describe
 from mrcnn.errors import UsageError
 from mrcnn.weights.download import weights_path
@@ -19,8 +21,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "weights",
         nargs="?",
         metavar="WEIGHTS",
-        help="path of an .h5 file; nucleus, which comes with the package; or coco, balloon, "
-        "imagenet: fetched once and kept",
+        help="path of an .h5 file, or of what mrcnn export wrote; nucleus, which comes with the "
+        "package; or coco, balloon, imagenet: fetched once and kept",
     )
     parser.add_argument(
         "--env",
@@ -33,13 +35,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Print what the file holds, or what the machine is.
 
-    Raises UsageError where neither is asked for, WeightsError and DownloadError.
+    Raises UsageError where neither is asked for, or an exported file's card doesn't fit;
+    WeightsError and DownloadError.
     """
     if not args.weights and not args.env:
         raise UsageError("give a weight file to look into, or --env for this machine.")
     if args.weights:
         check_name(args.weights, ("start", "nucleus", "coco", "balloon", "imagenet"))
-        print(inspect_weights(weights_path(args.weights)), flush=True)
+        path = weights_path(args.weights)
+        print(read_card(path) if format_of(path) else inspect_weights(path), flush=True)
     if args.weights and args.env:
         print()
     if args.env:

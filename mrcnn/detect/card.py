@@ -6,6 +6,7 @@
 Files: .onnx, .tflite, .xml (with its .bin), and the folder of a SavedModel.
 """
 
+import functools
 import hashlib
 import json
 import os
@@ -17,7 +18,7 @@ from typing import Any
 from mrcnn.config import Config
 from mrcnn.errors import UsageError
 from mrcnn.weights.inspection import PARTS, WeightsInfo, inspect_weights
-from mrcnn.words import printable
+from mrcnn.words import counted, listed, printable
 
 FORMATS = ("saved_model", "openvino", "onnx", "tflite")
 _SUFFIXES = {".xml": "openvino", ".onnx": "onnx", ".tflite": "tflite"}
@@ -56,8 +57,14 @@ def files_of(path: str | os.PathLike) -> list[Path]:
 
 def sha256(paths: list[Path]) -> str:
     """Of files one after the other."""
+    about = [(path, path.stat()) for path in paths]
+    return _sha256(tuple((path, told.st_size, told.st_mtime_ns) for path, told in about))
+
+
+@functools.lru_cache(maxsize=8)  # a card is read for its config, and again when the file is opened
+def _sha256(files: tuple[tuple[Path, int, int], ...]) -> str:
     digest = hashlib.sha256()
-    for path in paths:
+    for path, *_ in files:
         with path.open("rb") as file:
             while piece := file.read(1 << 20):
                 digest.update(piece)
@@ -93,6 +100,35 @@ class Card:
     def config(self) -> Config:
         """The Config that the file was exported with."""
         return type("CardConfig", (Config,), dict(self.told["config"]))()
+
+    def __str__(self) -> str:
+        told, names = self.told, self.class_names[1:]
+        proof, weights, small = told.get("proof"), told.get("weights"), told.get("int8")
+        picture = "x".join(map(str, self.size)) if self.size else "of any size"
+        resized = "resized inside" if self.resizes else "resized and padded before"
+        lines = [
+            f"{printable(self.path)}: exported, {self.format}",
+            f"  made          {told.get('date')}"
+            + (f", from {printable(weights['name'])}" if weights else ""),
+            f"  classes       {listed(names)}",
+            f"  picture       {picture}, {resized}",
+            f"  instances     {told['config'].get('DETECTION_MAX_INSTANCES')} at most",
+            f"  parameters    {told.get('parameters', 0):,}",
+            f"  file          {told['file'].get('bytes', 0) / 1e6:.1f} MB",
+        ]
+        if proof:
+            lines.append(
+                f"  proof         {proof['matched']:,} of {proof['instances']:,} instances in "
+                f"{counted(proof['pictures'], 'picture')} are those of the network: boxes to "
+                f"{proof['worst_box_px']:.1g} pixels, scores to {proof['worst_score']:.1g}, masks "
+                f"to an IoU of {proof['least_mask_iou']:.4g}"
+            )
+        if small:
+            lines.append(
+                f"  eight bits    mask AP {small['after']['AP']:.3f}, and in float32 "
+                f"{small['before']['AP']:.3f}"
+            )
+        return "\n".join(lines)
 
     def check_settings(self, config: Config) -> None:
         """Refuse a Config that asks for what isn't in the file. Raises UsageError."""

@@ -104,8 +104,9 @@ def _onnx(card: Card, threads: int) -> Run:
 
 def _tflite(card: Card, threads: int) -> Run:
     interpreter = need("ai_edge_litert.interpreter", "tflite", card.path)
-    with _opening(card, "LiteRT"):
+    with _opening(card, "LiteRT"), quiet_tensorflow():  # it tells of its delegates
         lite = interpreter.Interpreter(str(card.path), num_threads=threads or os.cpu_count())
+        lite.allocate_tensors()
         runner = lite.get_signature_runner()
         inputs = list(lite.get_signature_list()["serving_default"]["inputs"])
 

@@ -14,7 +14,8 @@ from small_network import blobs, reconfigured
 
 from mrcnn.cli import main
 from mrcnn.config import Config
-from mrcnn.detect.card import card_path, format_of, inspect, read_card
+from mrcnn.detect import card
+from mrcnn.detect.card import Card, card_path, format_of, inspect, read_card
 from mrcnn.detect.engines import kept_export
 from mrcnn.detect.exported import Exported, Found, least_confidence
 from mrcnn.errors import UsageError
@@ -160,6 +161,26 @@ def test_detect_takes_a_file_as_weights(exported, pictures, tmp_path, capsys):
     assert "is exported already" in capsys.readouterr().err
 
 
+def test_other_commands_say_what_a_file_is(exported, tmp_path, capsys):
+    path = str(exported("saved_model"))
+    assert main(["inspect", path]) == 0
+    told = capsys.readouterr().out
+    assert "exported, saved_model" in told and "round, square" in told and "3 pictures" in told
+    argv = ["evaluate", str(tmp_path), "--weights", path, "--save-thresholds"]
+    assert main(argv) == 2
+    assert f"{path} is exported: choose them with the weights" in capsys.readouterr().err
+    assert main(["train", str(tmp_path), "--weights", path, "--logs", str(tmp_path)]) == 2
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_a_file_is_hashed_once(exported):
+    path = exported("saved_model")
+    read_card(path)
+    before = card._sha256.cache_info().misses
+    Exported(path)
+    assert card._sha256.cache_info().misses == before
+
+
 def test_an_engine_exports_once(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "onnxruntime", sys)  # whether it is there doesn't matter
     monkeypatch.setenv("MRCNN_HOME", str(tmp_path))
@@ -236,6 +257,16 @@ def test_a_missing_runtime_is_named_with_its_extra(exported, tmp_path, monkeypat
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     with pytest.raises(UsageError, match=r"needs the package onnxruntime .*\.\[onnx\]"):
         Exported(other)
+
+
+def test_a_picture_of_another_size_than_the_file_takes():
+    config = type("Padded", (Config,), {"IMAGE_RESIZE_MODE": "pad64", "IMAGE_MIN_DIM": 0})()
+    file = object.__new__(Exported)
+    file.card = Card(Path("cells.xml"), {"size": [64, 128]})
+    file.config = config
+    file._check_sizes([blobs(64, 128), blobs(50, 100)])
+    with pytest.raises(ValueError, match="picture 2 of 2 enters the network as 128x128, and cells"):
+        file._check_sizes([blobs(64, 128), blobs(100, 100)])
 
 
 def test_sizes_that_cannot_be(model):
