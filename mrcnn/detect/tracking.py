@@ -147,7 +147,8 @@ class Tracker:
             for j, known in enumerate(objects):
                 if class_ids[i] != _class_of(known) or area > 2 * known.area:
                     continue
-                reach = _REACH * np.sqrt(known.area) * (1 + known.unseen / 10)
+                unsure = 2 if known.frames == 1 else 1  # nobody knows yet where it goes
+                reach = unsure * _REACH * np.sqrt(known.area) * (1 + known.unseen / 10)
                 apart = centre - known.corner - known.centre
                 if area < _WHOLE * known.area:  # a rim of it: how far outside of where it must be
                     apart = np.maximum(np.abs(apart) - np.array(known.mask.shape) / 2, 0)
