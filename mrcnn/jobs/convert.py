@@ -19,8 +19,8 @@ from typing import Any
 import numpy as np
 
 from mrcnn.data.writers import WRITERS, Labelled, file_name_from, place
+from mrcnn.data.writing_geojson import feature, polygons, properties
 from mrcnn.errors import UsageError
-from mrcnn.geometry.outlines import is_hole, trace
 from mrcnn.jobs import folder as folders
 from mrcnn.jobs import storage, tables
 from mrcnn.whole import WholeFile, check_free
@@ -127,44 +127,21 @@ def _coco(told: Row, rows: Iterator[Row]) -> Iterator[str]:
 
 
 def _geojson(told: Row, rows: Iterator[Row]) -> Iterator[str]:
-    names, between = told["class_names"], "\n"
+    names, between, number = told["class_names"], "\n", 0
     yield '{"type": "FeatureCollection", "features": ['
     for row in rows:
         masks = masks_of(row)
-        for i, (class_id, score) in enumerate(zip(row["class_ids"], row["scores"])):
-            rings = _rings(masks[..., i])
-            if not rings:
+        for i, (class_id, score, (y1, x1, y2, x2)) in enumerate(
+            zip(row["class_ids"], row["scores"], row["boxes"])
+        ):
+            parts = polygons(masks[y1:y2, x1:x2, i], y1, x1)
+            if not parts:
                 continue
-            kind = "Polygon" if len(rings) == 1 else "MultiPolygon"
-            feature = {
-                "type": "Feature",
-                "geometry": {
-                    "type": kind,
-                    "coordinates": rings[0] if len(rings) == 1 else rings,
-                },
-                "properties": {
-                    "objectType": "annotation",
-                    "classification": {"name": names[class_id]},
-                    "score": score,
-                    "image": row["path"],
-                },
-            }
-            yield f"{between}{json.dumps(feature)}"
+            number += 1
+            beside = properties(number, names[class_id], score, None, "annotation")
+            yield between + json.dumps(feature(parts, {**beside, "image": row["path"]}))
             between = ",\n"
     yield "\n]}\n"
-
-
-def _rings(mask: np.ndarray) -> list[list[list[list[float]]]]:
-    """Polygons, each an outline with its holes; x, y from the outer edge of the first pixel."""
-    polygons: list[list[list[list[float]]]] = []
-    for loop in trace(mask):  # holes follow their part
-        points = (loop[:, ::-1] + 0.5).tolist()
-        ring = [*points, points[0]]
-        if is_hole(loop) and polygons:
-            polygons[-1].append(ring)
-        else:
-            polygons.append([ring])
-    return polygons
 
 
 def _csv(told: Row, rows: Iterator[Row]) -> Iterator[str]:
