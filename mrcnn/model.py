@@ -43,7 +43,7 @@ from mrcnn.nn.losses import Loss
 from mrcnn.nn.proposals import ProposalLayer
 from mrcnn.nn.rpn import build_rpn_model, rpn_over_pyramid
 from mrcnn.nn.targets import DetectionTargetLayer, PositiveRois
-from mrcnn.train import checkpoints, optimiser
+from mrcnn.train import checkpoints, distribution, optimiser
 from mrcnn.train.finding import find_weights
 from mrcnn.train.fit import check, fit
 from mrcnn.train.folders import begun
@@ -188,7 +188,7 @@ class MaskRCNN(Exporting, DetectsTiles):
 
     def build(self, mode: str, config: Config) -> KerasModel:
         """Wire the graph for one mode."""
-        with precision(config.MIXED_PRECISION):
+        with precision(config.MIXED_PRECISION), distribution.spread(mode, config):
             return build_inference(config) if mode == "inference" else build_training(config)
 
     # -- Weights and logs -------------------------------------------------------------------

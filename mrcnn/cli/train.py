@@ -3,6 +3,7 @@
 mrcnn train cells/                                   # all else is chosen, and said
 mrcnn train cells/ --weights coco --epochs 40 --set IMAGES_PER_GPU=1
 mrcnn train cells/ --weights last                    # go on with the newest run
+mrcnn train cells/ --devices all                     # every GPU of this machine
 mrcnn train annotations/train.json --val annotations/val.json --config cells.py:CellsConfig
 
 Classes and Config go into every checkpoint: detecting with it needs nothing more.
@@ -34,6 +35,7 @@ from mrcnn.train.plan import Plan, Wishes, make_plan
 from mrcnn.train.plan_text import lines
 from mrcnn.train.rows import load_for_classes
 from mrcnn.weights.download import fetch
+from mrcnn.words import counted
 
 INTERRUPTED = 130
 
@@ -81,6 +83,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add("--seed", type=int, metavar="N", help="train the same way each time")
     add("--logs", default="logs", metavar="DIR", help="folder of all runs (default: ./logs)")
+    add(
+        "--devices",
+        metavar="D",
+        help="what shares each batch: all GPUs, a number of them, some of them (gpu:0,1), or cpu; "
+        "each takes IMAGES_PER_GPU pictures (default: the first GPU, else the processor)",
+    )
     add_picture_arguments(parser)
     add_config_arguments(parser, "a Config; what it sets is taken, the rest is chosen")
     add("--dry-run", action="store_true", help="check the data, say what would be done, and stop")
@@ -93,13 +101,25 @@ def run(args: argparse.Namespace) -> int:
     ConfigError or DownloadError where it can't begin, UsageError where it can't go on.
     """
     with plain_warnings(Progress(0)):
-        plan = make_plan(wishes(args))
+        wanted = wishes(args)
+        if args.devices:
+            wanted.config.GPU_COUNT = _take_devices(args.devices)
+            wanted.fixed.add("GPU_COUNT")
+        plan = make_plan(wanted)
         print("\n".join(lines(plan)), flush=True)
         if args.dry_run:
             epochs_to_train(plan)
             print(f"{plan.check_data()}\nNothing was trained: --dry-run.")
             return 0
         return train(plan, args)
+
+
+def _take_devices(text: str) -> int:
+    """Let TensorFlow see what --devices names; how many there are. Raises UsageError."""
+    with quiet_tensorflow():
+        from mrcnn.train.distribution import choose_devices
+
+        return choose_devices(text)
 
 
 def wishes(args: argparse.Namespace) -> Wishes:
@@ -134,7 +154,11 @@ def train(plan: Plan, args: argparse.Namespace) -> int:
     if plan.start.fetch:
         fetch(plan.start.fetch, plan.start.path)
     device = start()
-    if plan.gpu:  # of none, the plan has told
+    config = plan.config
+    if config.GPU_COUNT > 1:
+        each = counted(config.IMAGES_PER_GPU, "picture")
+        print(f"{'devices':15} {config.GPU_COUNT} share each batch, {each} on each", flush=True)
+    elif plan.gpu:  # of none, the plan has told
         print(f"{'device':15} {device}", flush=True)
     with quiet_tensorflow():
         import tensorflow as tf

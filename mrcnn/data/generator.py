@@ -47,6 +47,8 @@ class DataGenerator(keras.utils.PyDataset):
     batch_size: None: config.BATCH_SIZE.
     same_every_epoch: show the same batches in each epoch, so that numbers compare; for validation.
     workers: threads that make batches ahead of time.
+    multiple: fill batches up to a multiple of so many pictures, by some that count for nothing in
+        any loss, so that as many devices get equally many. Their id is -1.
 
     A picture without instances is left out of its batch unless config.TRAIN_ON_EMPTY_IMAGES; a
     batch of nothing but such pictures takes the next picture that has some.
@@ -69,6 +71,7 @@ class DataGenerator(keras.utils.PyDataset):
         seed: int | None = None,
         same_every_epoch: bool = False,
         workers: int = 1,
+        multiple: int = 1,
     ) -> None:
         super().__init__(workers=workers, use_multiprocessing=False, max_queue_size=4)
         self.dataset, self.config = dataset, config
@@ -80,6 +83,7 @@ class DataGenerator(keras.utils.PyDataset):
         self.no_augmentation_sources = frozenset(no_augmentation_sources or ())
         self.batch_size = batch_size or config.BATCH_SIZE
         self.steps, self.epoch, self.same_every_epoch = steps, epoch, same_every_epoch
+        self.multiple = multiple
         # Drawn from NumPy's global generator, so that np.random.seed() settles everything.
         self.seed = int(np.random.randint(2**31)) if seed is None else seed
         self._anchors: dict[tuple, np.ndarray] = {}
@@ -128,6 +132,7 @@ class DataGenerator(keras.utils.PyDataset):
                 "No picture of the dataset has an instance to train on. Check load_mask(), or set "
                 "TRAIN_ON_EMPTY_IMAGES = True."
             )
+        samples += [_blank(samples[-1])] * (-len(samples) % self.multiple)
         return self._batch(samples, molded)
 
     def on_epoch_end(self) -> None:
@@ -265,6 +270,14 @@ def data_generator(
             inputs, outputs = generator[i]
             yield list(inputs), list(outputs)
         generator.on_epoch_end()
+
+
+def _blank(sample: tuple) -> tuple:
+    """The same picture with nothing to learn: no anchor is used, no instance, no active class."""
+    image, meta, rpn_match, rpn_bbox, class_ids, boxes, masks, made_up = sample
+    meta = np.concatenate([[-1], meta[1:12], np.zeros_like(meta[12:])])
+    nothing = np.zeros_like(rpn_match), np.zeros_like(rpn_bbox)
+    return image, meta, *nothing, class_ids[:0], boxes[:0], masks[:, :, :0], made_up
 
 
 def _padded(x: np.ndarray, count: int, axis: int = 0) -> np.ndarray:

@@ -41,11 +41,13 @@ class BatchNorm(keras.layers.BatchNormalization):
         Scale and shift are trained in all three cases, as in the original.
 
     The setting lives in the layer, for Keras 3 forgets a `training=` that was written into a
-    functional graph as soon as the model is called with another.
+    functional graph as soon as the model is called with another. Devices that share a batch measure
+    its mean and variance together.
     """
 
     def __init__(self, train_bn: bool | None = None, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
+        shared = tf.distribute.get_strategy().num_replicas_in_sync > 1
+        super().__init__(**{"synchronized": shared, **kwargs})
         self.train_bn = train_bn
 
     def call(self, inputs: tf.Tensor, training: bool | None = None, **kwargs: Any) -> tf.Tensor:

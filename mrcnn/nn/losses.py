@@ -13,6 +13,8 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from mrcnn.nn.replicas import mean_over_replicas
+
 
 def smooth_l1_loss(y_true: tf.Tensor, y_pred: tf.Tensor) -> tf.Tensor:
     """Element by element: quadratic within 1, linear beyond (Girshick 2015, equation 3)."""
@@ -54,7 +56,7 @@ def mrcnn_class_loss_graph(
     pred_class_ids = tf.argmax(pred_class_logits, axis=2, output_type=tf.int32)
     active = tf.gather(tf.cast(active_class_ids, tf.float32), pred_class_ids, batch_dims=1)
     loss = tf.nn.sparse_softmax_cross_entropy_with_logits(target_class_ids, pred_class_logits)
-    return tf.math.divide_no_nan(tf.reduce_sum(loss * active), tf.reduce_sum(active))
+    return _share(tf.reduce_sum(loss * active), tf.reduce_sum(active))
 
 
 def mrcnn_bbox_loss_graph(
@@ -100,7 +102,16 @@ def binary_crossentropy(y_true: tf.Tensor, y_pred: tf.Tensor) -> tf.Tensor:
 def _mean(values: tf.Tensor) -> tf.Tensor:
     """The mean, and 0 where there is nothing to average."""
     total = tf.reduce_sum(values)
-    return tf.math.divide_no_nan(total, tf.cast(tf.size(values), total.dtype))
+    return _share(total, tf.cast(tf.size(values), total.dtype))
+
+
+def _share(total: tf.Tensor, count: tf.Tensor) -> tf.Tensor:
+    """total / count, and 0 where there is nothing.
+
+    Devices that share a batch divide by what they have on average: the mean of their losses is
+    then the loss of the whole batch, however its objects lie among them.
+    """
+    return tf.math.divide_no_nan(total, mean_over_replicas(count))
 
 
 @keras.saving.register_keras_serializable(package="mrcnn")

@@ -18,6 +18,7 @@ import tensorflow as tf
 
 from mrcnn.config import Config
 from mrcnn.nn.boxes import box_refinement_graph, overlaps_graph, pad_rows, trim_zeros_graph
+from mrcnn.nn.replicas import rows_of_batch
 
 
 @keras.saving.register_keras_serializable(package="mrcnn")
@@ -70,7 +71,7 @@ class DetectionTargetLayer(keras.layers.Layer):
             tf.TensorSpec([count, 4], tf.float32),
             tf.TensorSpec([count, *self.mask_shape], tf.float32),
         )
-        rank = self.rank(tf.shape(proposals)[:2])
+        rank = rows_of_batch(self.rank, tf.shape(proposals)[:2])
         targets = tf.map_fn(
             lambda picture: self.targets_of_picture(*picture),
             (proposals, rank, tf.cast(gt_class_ids, tf.int32), gt_boxes, gt_masks),

@@ -106,7 +106,7 @@ class StopWhenDiverged(keras.callbacks.Callback):
     def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
         if np.isfinite((logs or {}).get("loss", 0.0)):
             return
-        ids = np.asarray(self.model.batch_image_ids).astype(int)
+        ids = self.model.diverged_image_ids()
         pictures = "; ".join(picture_name(self.dataset, i) for i in ids)
         raise TrainingDiverged(
             f"The loss is not a number at batch {batch + 1}, whose pictures were: {pictures}. "

@@ -58,17 +58,19 @@ def fit(
     train_dataset, val_dataset: checked. log: as `mrcnn.train.folders.begun` gives it.
     compile_model: compiles the model for a learning rate. measure: validation AP for the logs.
     """
+    strategy = model.distribute_strategy
     write_line(f"\nStarting at epoch {log.epoch}. LR={learning_rate}\n")
     write_line(f"Checkpoint Path: {log.checkpoint}")
+    warn_of_random_layers(model)
     steady = config.LEARNING_RATE_SCHEDULE == "constant"
     state = TrainingState.load(log.weights, log.epoch)
     if state is not None and not state.fits(model, learning_rate, epochs, steady):
         state = None
     first_epoch = state.first_epoch if state else log.epoch
     seed = state.seed if state else _seed(config)
-    warn_of_random_layers(model)
-    compile_model(schedule(config, learning_rate, epochs - first_epoch))
-    model.optimizer.build(model.trainable_variables)
+    with strategy.scope():
+        compile_model(schedule(config, learning_rate, epochs - first_epoch))
+        model.optimizer.build(model.trainable_variables)
     if state:
         state.restore(model.optimizer)
 
@@ -82,6 +84,7 @@ def fit(
         steps=config.STEPS_PER_EPOCH,
         epoch=log.epoch,
         seed=seed,
+        multiple=strategy.num_replicas_in_sync,
     )
     generators = [train_generator]
     if val_dataset is not None and config.VALIDATION_STEPS:
@@ -92,6 +95,7 @@ def fit(
             steps=config.VALIDATION_STEPS,
             same_every_epoch=True,
             seed=seed,
+            multiple=strategy.num_replicas_in_sync,
         )
         generators.append(val_generator)
     numbers = {
@@ -101,19 +105,7 @@ def fit(
         "learning_rate": float(learning_rate),
     }
     callbacks = [Reseed(seed), StopWhenDiverged(train_dataset, log.weights)]
-    every, share = config.VALIDATION_AP_EVERY, config.VALIDATION_AP_SHARE
-    if measure and val_dataset is not None and (every or share):
-        pictures = val_dataset.num_images
-        callbacks.append(ValidationAP(measure, every, share, pictures, config.BATCH_SIZE))
-    table = CsvLog(os.path.join(log.folder, HISTORY), log.epoch)
-    best = min(map(watched_loss, table.rows), default=np.inf)
-    keep, best_only = config.KEEP_CHECKPOINTS, config.SAVE_BEST_ONLY
-    callbacks += [table, Checkpoint(log, numbers, keep, best_only, best)]
-    callbacks += [KeepBest(log, table.rows)] if config.KEEP_BEST else []
-    val_steps = len(val_generator) if len(generators) > 1 else 0
-    callbacks += [Curves(log.folder), Watch(log.folder, len(train_generator), val_steps)]
-    callbacks += _tensorboard(log.folder)
-    _say_if_short_of_room(log, model, 1 if best_only else keep or epochs - log.epoch)
+    callbacks += _writers(model, config, log, numbers, generators, measure, val_dataset)
     if config.EARLY_STOPPING_PATIENCE:
         watched = "val_loss" if len(generators) > 1 else "loss"
         callbacks.append(
@@ -138,6 +130,33 @@ def fit(
             verbose=0,  # `Watch` tells it
         )
     return history
+
+
+def _writers(
+    model: TrainingModel,
+    config: Config,
+    log: LogDir,
+    numbers: dict[str, Any],
+    generators: list[DataGenerator],
+    measure: Callable[[], dict[str, float]] | None,
+    val_dataset: Dataset | None,
+) -> list[keras.callbacks.Callback]:
+    """The callbacks that measure how good it is, keep what came of it, and tell a person."""
+    callbacks = []
+    every, share = config.VALIDATION_AP_EVERY, config.VALIDATION_AP_SHARE
+    if measure and val_dataset is not None and (every or share):
+        pictures = val_dataset.num_images
+        callbacks.append(ValidationAP(measure, every, share, pictures, config.BATCH_SIZE))
+    table = CsvLog(os.path.join(log.folder, HISTORY), log.epoch)
+    best = min(map(watched_loss, table.rows), default=np.inf)
+    keep, best_only = config.KEEP_CHECKPOINTS, config.SAVE_BEST_ONLY
+    callbacks += [table, Checkpoint(log, numbers, keep, best_only, best)]
+    callbacks += [KeepBest(log, table.rows)] if config.KEEP_BEST else []
+    steps = [len(generator) for generator in generators]
+    callbacks += [Curves(log.folder), Watch(log.folder, *steps), *_tensorboard(log.folder)]
+    epochs = numbers["last_epoch"] - log.epoch
+    _say_if_short_of_room(log, model, 1 if best_only else keep or epochs)
+    return callbacks
 
 
 def check(train_dataset: Dataset, val_dataset: Dataset | None, config: Config) -> None:

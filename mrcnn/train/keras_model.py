@@ -10,6 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from mrcnn.detect.forward import outside_graphs
+from mrcnn.nn.replicas import mean_over_replicas
 from mrcnn.weights.errors import WeightsError, WeightsWarning
 from mrcnn.weights.layout import LoadReport, load_weights, save_weights
 
@@ -92,7 +93,8 @@ class TrainingModel(KerasModel):
     uint8, which is molded here.
 
     loss_weights, weight_decay, mean_pixel: set by `prepare`.
-    batch_image_ids: ids of the pictures of the last batch, from its image metas.
+    batch_image_ids, batch_loss: ids of the pictures of the last batch, from its image metas, and
+        its loss; each device has its own.
     """
 
     def prepare(self, loss_weights: dict[str, float], weight_decay: float, mean_pixel: Any) -> None:
@@ -109,6 +111,7 @@ class TrainingModel(KerasModel):
         self.batch_image_ids = tf.Variable(
             tf.zeros([0]), shape=[None], trainable=False, name="batch_image_ids"
         )
+        self.batch_loss = tf.Variable(0.0, trainable=False, name="batch_loss")
 
     @property
     def metrics(self) -> list[keras.metrics.Metric]:
@@ -167,20 +170,30 @@ class TrainingModel(KerasModel):
 
     def train_step(self, data: Any) -> dict[str, tf.Tensor]:
         inputs, _, _ = keras.utils.unpack_x_y_sample_weight(data)
+        return self._track(self.learn(inputs))
+
+    def learn(self, inputs: tuple) -> dict[str, tf.Tensor]:
+        """Move the weights once; the losses before, as `losses_by_name` has them."""
         with tf.GradientTape() as tape:
             losses = self.losses_by_name(inputs, training=True)
-            # Every replica adds its gradients to the others', so each takes its share.
+            # The optimiser adds up what all replicas give it, so each gives its share.
             replicas = tf.distribute.get_strategy().num_replicas_in_sync
             scaled = self.optimizer.scale_loss(losses["loss"] / replicas)
         weights = self.trainable_weights
-        gradients = tape.gradient(scaled, weights)
-        self.optimizer.apply_gradients(
-            (gradient, weight)
-            for gradient, weight in zip(gradients, weights)
-            if gradient is not None
-        )
+        pairs = list(zip(tape.gradient(scaled, weights), weights))
+        gradients, weights = zip(*(pair for pair in pairs if pair[0] is not None))
+        # The same for each replica before they are clipped, as one device would clip them.
+        self.optimizer.apply_gradients(zip(mean_over_replicas(gradients), weights))
         self.batch_image_ids.assign(tf.cast(inputs[1][:, 0], tf.float32))
-        return self._track(losses)
+        self.batch_loss.assign(losses["loss"])
+        return losses
+
+    def diverged_image_ids(self) -> list[int]:
+        """Ids of the last batch's pictures on this machine's devices whose loss was no number."""
+        here = self.distribute_strategy.experimental_local_results
+        shares = zip(here(self.batch_image_ids), here(self.batch_loss))
+        ids = [np.asarray(ids) for ids, loss in shares if not np.isfinite(loss)]
+        return [int(x) for x in np.concatenate([*ids, []]) if x >= 0]  # -1: only fills up
 
     def test_step(self, data: Any) -> dict[str, tf.Tensor]:
         inputs, _, _ = keras.utils.unpack_x_y_sample_weight(data)

@@ -5,8 +5,9 @@ from typing import Any
 
 import keras
 import numpy as np
+import tensorflow as tf
 
-from mrcnn.config import Config
+from mrcnn.config import Config, ConfigError
 from mrcnn.weights.names import LAYER_PATTERNS as LAYERS
 
 
@@ -47,14 +48,35 @@ def make_optimizer(
 
     NOTE: the original asked Keras 2.0 for `clipnorm`, which bounded the global norm then; under
     that name TensorFlow 2 bounds each tensor alone.
+    Raises ConfigError for ACCUMULATE_GRADIENTS on several devices.
     """
     steps = config.ACCUMULATE_GRADIENTS
-    return keras.optimizers.SGD(
+    replicas = tf.distribute.get_strategy().num_replicas_in_sync
+    if steps > 1 and replicas > 1:
+        raise ConfigError(
+            f"ACCUMULATE_GRADIENTS is {steps}, which Keras does on one device only, and {replicas} "
+            "share the batch here: set it to 1, for a batch of several devices is larger already."
+        )
+    # Each replica has its share of the whole batch's gradient, and clips it by its share.
+    clip = (config.GRADIENT_CLIP_NORM or 0) / replicas
+    return (keras.optimizers.SGD if replicas == 1 else SharedSGD)(
         learning_rate=learning_rate,
         momentum=momentum,
-        global_clipnorm=config.GRADIENT_CLIP_NORM or None,
+        global_clipnorm=clip or None,
         gradient_accumulation_steps=steps if steps > 1 else None,
     )
+
+
+@keras.saving.register_keras_serializable(package="mrcnn")
+class SharedSGD(keras.optimizers.SGD):
+    """SGD for devices that have the same gradients already, each its share of the whole.
+
+    Keras would send them over once more to add them up, after it has clipped them.
+    """
+
+    def _all_reduce_sum_gradients(self, grads_and_vars: Any) -> list[tuple]:
+        replicas = tf.distribute.get_strategy().num_replicas_in_sync
+        return [(x if x is None else x * replicas, variable) for x, variable in grads_and_vars]
 
 
 def schedule(config: Config, learning_rate: float, epochs: int) -> Any:

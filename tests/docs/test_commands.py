@@ -26,6 +26,7 @@ TABLE = {
     r"mrcnn serve .*": "parse",  # tests/serve/ runs it
     r"([A-Z_]+=\S+ )+mrcnn serve .*": "known",
     r"curl .*/v1/detect.*": "known",
+    r"mrcnn .*--devices .*": "parse",  # tests/training/test_spread.py trains like this
     r"mrcnn detect (\d|rtsp:\S+) .*": "parse",  # cameras; tests/detect/test_films.py has one
     # tests/jobs runs their like: a cluster, a storage, lists.
     r"mrcnn .*(--runner ray|s3:|list\.txt|\w\.parquet).*": "parse",
