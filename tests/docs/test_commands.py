@@ -30,6 +30,7 @@ TABLE = {
     r"mrcnn detect (\d|rtsp:\S+) .*": "parse",  # cameras; tests/detect/test_films.py has one
     # tests/jobs runs their like: a cluster, a storage, lists.
     r"mrcnn .*(--runner ray|s3:|list\.txt|\w\.parquet).*": "parse",
+    r"python benchmarks/accuracy\.py.*": "known",  # takes hours
     r"python benchmarks/scale_model\.py.*": "known",  # tests/test_benchmarks.py runs it
     r"RAY_ADDRESS=\S+ mrcnn .*": "known",
     r"mrcnn .*": "run",

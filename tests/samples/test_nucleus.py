@@ -134,7 +134,7 @@ class Recorder:
     def __init__(self, mode, config, model_dir):
         Recorder.made, self.mode, self.config = self, mode, config
 
-    def load_weights(self, path, by_name=False):
+    def load_weights(self, path, by_name=False, exclude=None):
         self.loaded = path
 
     def detect(self, images):
@@ -189,3 +189,14 @@ def test_the_subset_to_train_on(kaggle, recorder, given, trained):
     nucleus.main(["train", "--dataset", str(kaggle), *given])
     train_set, val_set = ({name[:8] for name in names} for names in Recorder.made.sets)
     assert train_set == trained and val_set == {"0c2550a2"}
+
+
+def test_stained_pictures_come_more_often_in_training(tmp_path):
+    write_picture(tmp_path / "train", "dark")
+    write_picture(tmp_path / "train", "bright")
+    path = next((tmp_path / "train" / "bright" / "images").iterdir())
+    Image.fromarray(np.full((100, 120, 3), 200, np.uint8)).save(path)
+    dataset = loaded(tmp_path, "train", bright=3)
+    assert [info["id"] for info in dataset.image_info].count("dark") == 1
+    assert sum("bright" in info["id"] for info in dataset.image_info) == 3
+    assert len({info["id"] for info in dataset.image_info}) == 4
