@@ -63,6 +63,7 @@ def write(model: Any, config: Config, to: str, size: tuple[int, int] | None, pat
         config,
         size,
         native_crops=to == "saved_model",
+        lite=to == "tflite",
     )
     writers = {"saved_model": _saved_model, "openvino": _openvino, "onnx": _onnx, "tflite": _tflite}
     writers[to](network, config, path)

@@ -29,7 +29,10 @@ class PortableNetwork:
     native_crops: with TensorFlow's own cropping, the faster one in TensorFlow alone.
     every_row: the mask head works on all N rows, though few may be instances, so that nothing
         inside has a length that follows from the picture.
+    lite: with the suppression that LiteRT needs.
     """
+
+    lite = False
 
     def __init__(
         self,
@@ -38,10 +41,11 @@ class PortableNetwork:
         size: tuple[int, int] | None = None,
         native_crops: bool = False,
         every_row: bool = False,
+        lite: bool = False,
     ) -> None:
         layer = keras_model.get_layer
         self.config, self.size = config, size
-        self.native_crops, self.every_row = native_crops, every_row
+        self.native_crops, self.every_row, self.lite = native_crops, every_row, lite
         maps = layer("roi_align_classifier").input[2:]  # after the regions and the meta
         last = layer("fpn_p6").output
         rpn = [layer("rpn_class").output, layer("rpn_bbox").output]
@@ -103,7 +107,8 @@ class PortableNetwork:
         scores = rpn_class[:, 1]
         scores = tf.where(among_best(scores, int(config.PRE_NMS_LIMIT)), scores, -1.0)
         limit = int(config.POST_NMS_ROIS_INFERENCE)
-        kept, count = suppress(boxes, scores, limit, float(config.RPN_NMS_THRESHOLD))
+        threshold = float(config.RPN_NMS_THRESHOLD)
+        kept, count = suppress(boxes, scores, limit, threshold, self.lite)
         return rows(boxes, kept, count)
 
     def detections(
@@ -135,6 +140,7 @@ class PortableNetwork:
             tf.where(sure, scores, -1.0),
             int(config.DETECTION_MAX_INSTANCES),
             float(config.DETECTION_NMS_THRESHOLD),
+            self.lite,
         )
         return *(rows(x, kept, count) for x in (boxes, class_ids, scores)), count
 

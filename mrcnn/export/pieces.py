@@ -10,6 +10,7 @@ Shapes in this room (A: anchors, n: boxes, P: side of the grid)
 
 from collections.abc import Sequence
 
+import numpy as np
 import tensorflow as tf
 
 _COARSE, _FINE = 24, 12  # halvings of a span of logarithms, then of what is left of it
@@ -41,12 +42,15 @@ def among_best(scores: tf.Tensor, count: int) -> tf.Tensor:
 
 
 def suppress(
-    boxes: tf.Tensor, scores: tf.Tensor, limit: int, threshold: float
+    boxes: tf.Tensor, scores: tf.Tensor, limit: int, threshold: float, lite: bool = False
 ) -> tuple[tf.Tensor, tf.Tensor]:
     """Greedy suppression: indices int32 [limit], highest score first, and how many of them count.
 
     scores: [n]; a negative one takes no part. The indices that don't count are 0.
+    lite: as LiteRT needs it to come to the same.
     """
+    if lite:
+        return _suppress_lite(boxes, scores, limit, threshold)
     kept, count = tf.raw_ops.NonMaxSuppressionV4(
         boxes=boxes,
         scores=scores,
@@ -56,6 +60,26 @@ def suppress(
         pad_to_max_output_size=True,
     )
     return tf.reshape(kept, [limit]), count  # its length is told to the converters
+
+
+def _suppress_lite(
+    boxes: tf.Tensor, scores: tf.Tensor, limit: int, threshold: float
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """NOTE: LiteRT takes equal scores in any order, suppresses at the threshold already, and puts a
+    box that was chosen back among the others, to be suppressed by itself: an empty one is not, and
+    would be chosen again and again. So ranks stand for the scores, the threshold is the next
+    number, and empty boxes, or all where nothing is suppressed, lie apart far outside the picture.
+    """
+    scores, order = tf.math.top_k(scores, tf.shape(scores)[0])  # of equals the first comes first
+    places = tf.cast(tf.range(tf.shape(scores)[0]), tf.float32)
+    ranks = tf.where(scores < 0, -1.0, tf.cast(tf.shape(scores)[0], tf.float32) - places)
+    boxes = tf.gather(boxes, order)
+    empty = (boxes[:, 2:3] <= boxes[:, 0:1]) | (boxes[:, 3:4] <= boxes[:, 1:2]) | (threshold >= 1)
+    beyond = max(float(np.nextafter(np.float32(threshold), np.float32(2))), 1e-30)
+    corner = 100.0 + 2.0 * places[:, None]
+    alone = tf.concat([corner, corner, corner + 1.0, corner + 1.0], axis=1)
+    kept, count = suppress(tf.where(empty, alone, boxes), ranks, limit, min(beyond, 1.0))
+    return tf.where(tf.range(limit) < count, tf.gather(order, kept), 0), count
 
 
 def apart_by_class(boxes: tf.Tensor, class_ids: tf.Tensor, num_classes: int) -> tf.Tensor:

@@ -81,6 +81,28 @@ def test_every_class_of_a_region_may_count(both, classes):
     np.testing.assert_array_equal(rows, layer)
 
 
+@pytest.mark.parametrize("threshold", [0.0, 0.3, 0.5, 1.0])
+def test_litert_suppresses_the_same(threshold):
+    """With ties, empty boxes and overlaps of just the threshold."""
+    litert = pytest.importorskip("ai_edge_litert.interpreter")
+    signature = [tf.TensorSpec([60, 4], name="boxes"), tf.TensorSpec([60], name="scores")]
+
+    @tf.function(input_signature=signature, autograph=False)
+    def suppressed(boxes, scores):
+        kept, count = pieces.suppress(boxes, scores, 20, threshold, lite=True)
+        return {"kept": kept, "count": tf.reshape(count, [1])}
+
+    interpreter = litert.Interpreter(model_content=lite(suppressed.get_concrete_function()))
+    run = interpreter.get_signature_runner()
+    for seed in range(20):
+        boxes, probs = random_regions(np.random.default_rng(seed), 60, 3, 1 + seed % 5)
+        scores = np.where(probs[:, 1] < 0.1, -1, probs[:, 1])
+        found = run(boxes=boxes, scores=scores.astype(np.float32))
+        kept, count = pieces.suppress(boxes, scores.astype(np.float32), 20, threshold)
+        assert found["count"][0] == count
+        np.testing.assert_array_equal(found["kept"], np.where(np.arange(20) < count, kept, 0))
+
+
 @settings(max_examples=20, deadline=None)
 @given(seed=st.integers(0, 2**32 - 1), count=st.integers(1, 300), power=st.sampled_from([1, 9, 40]))
 @example(seed=247, count=171, power=40)
