@@ -4,6 +4,7 @@
 EXTRAS = {
     "completion": ["shtab>=1.13"],
     "cuda": ["tensorflow[and-cuda]"],
+    "int8": ["openvino>=2025.0", "nncf>=2.14"],
     "onnx": ["onnx>=1.17", "onnxruntime>=1.20", "tf2onnx>=1.16.1"],
     "openvino": ["openvino>=2025.0"],
     "tflite": ["ai-edge-litert>=1.3"],

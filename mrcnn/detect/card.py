@@ -189,6 +189,14 @@ def read_card(path: str | os.PathLike) -> Card:
     return Card(path, told)
 
 
+def write_card(path: Path, told: Mapping[str, Any]) -> None:
+    """Put a card beside an exported file. told: all but what says which file it is."""
+    files = files_of(path)
+    file = {"sha256": sha256(files), "bytes": sum(one.stat().st_size for one in files)}
+    text = json.dumps({**told, "file": file}, indent=1)
+    card_path(path).write_text(text + "\n", encoding="utf-8")
+
+
 def inspect(path: str | os.PathLike) -> WeightsInfo:
     """`inspect_weights` for weight files and exported files: of these the card says it."""
     if format_of(path) is None:

@@ -71,20 +71,25 @@ class Exported(DetectsTiles):
 
     def find(self, picture: np.ndarray) -> Found:
         """picture: uint8 [height, width, channels]."""
-        least = least_confidence(self.config)
-        feed = {"min_confidence": np.array([least.min()], np.float32)}
-        if self.card.resizes:
-            found = self._run({"picture": picture[None], **feed})
-        else:
-            molded, window = molded_picture(picture, self.config)
-            shown = np.array(window, np.float32)
-            found = self._run({"picture": molded[None], "window": shown, **feed})
-            found["boxes"] = in_the_given(found["boxes"], window, picture.shape)
+        least, feed = least_confidence(self.config), self.feed(picture)
+        found = self._run(feed)
+        if not self.card.resizes:
+            found["boxes"] = in_the_given(
+                found["boxes"], feed["window"].astype(float), picture.shape
+            )
         count = int(np.ravel(found["count"])[0])
         result = Found(*(found[name][:count] for name in Found._fields))
         sure = result.scores >= least[result.class_ids].astype(np.float32)
         most = self.config.DETECTION_MAX_INSTANCES
         return Found(*(values[sure][:most] for values in result))
+
+    def feed(self, picture: np.ndarray) -> dict[str, np.ndarray]:
+        """What the file is given for a picture, uint8 [height, width, channels], by input."""
+        feed = {"min_confidence": least_confidence(self.config).min(keepdims=True).astype("f4")}
+        if self.card.resizes:
+            return {"picture": picture[None], **feed}
+        molded, window = molded_picture(picture, self.config)
+        return {"picture": molded[None], "window": np.array(window, np.float32), **feed}
 
     def _instances(self, found: Found, shape: Sequence[int]) -> Instances:
         boxes = np.around(found.boxes).astype(np.int32)

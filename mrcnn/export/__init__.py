@@ -3,8 +3,9 @@
     graph.py      the network of one picture, in operations that every runtime has
     pieces.py     its proposals, crops and suppression, written for that
     resizing.py   a picture of any size made the network's, inside the graph
-    formats.py    written as SavedModel, OpenVINO, ONNX
+    formats.py    written as SavedModel, OpenVINO, ONNX, TFLite
     proof.py      the file beside the Keras model, instance by instance
+    int8.py       the file with eight bits, and what that costs
     export.py     all of it in a row; `exporting.py` has it as methods of MaskRCNN
 
 What stands beside a file is `mrcnn.detect.card`, and what runs it `mrcnn.detect.exported`.

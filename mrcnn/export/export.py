@@ -2,7 +2,6 @@
 
 import contextlib
 import copy
-import json
 import os
 import shutil
 import tempfile
@@ -16,11 +15,13 @@ import numpy as np
 
 from mrcnn import __version__
 from mrcnn.config import Config
-from mrcnn.detect.card import FORMATS, card_path, files_of, sha256
+from mrcnn.detect.card import FORMATS, card_path, files_of, sha256, write_card
 from mrcnn.detect.exported import Exported
 from mrcnn.devices import quiet_tensorflow
 from mrcnn.errors import UsageError
 from mrcnn.export import formats, proof
+from mrcnn.export import int8 as eight_bits
+from mrcnn.export.proof import ProofFailed
 from mrcnn.words import counted, printable
 
 _PACKAGES = {
@@ -31,10 +32,6 @@ _PACKAGES = {
 }
 
 
-class ProofFailed(UsageError):
-    """The file finds other things than the Keras model; it was removed."""
-
-
 def export(
     model: Any,
     to: str,
@@ -43,6 +40,7 @@ def export(
     check: Sequence[str | os.PathLike] | None = None,
     weights: str | os.PathLike | None = None,
     say: Callable[[str], None] = print,
+    int8: str | os.PathLike | None = None,
 ) -> Path:
     """Write a model for another runtime, run the file, and compare it with the model.
 
@@ -52,6 +50,9 @@ def export(
         of it; (height, width) takes pictures that become that size alone.
     check: picture files to compare on; None takes photographs that come with scikit-image.
     weights: the file that they are from, for the card. say: prints the table.
+    int8: labelled pictures, of which the part for training gives the ranges of eight bits and the
+        part for validation the AP before and after. The file of float32 is proven first, and not
+        kept.
 
     Returns the path of the file, or of the SavedModel's folder.
     Raises UsageError: what is missing, or can't be; ProofFailed, and leaves no file, where an
@@ -60,21 +61,22 @@ def export(
     if to not in FORMATS:
         raise UsageError(f"there is no format {to!r} to export to, only {', '.join(FORMATS)}.")
     formats.check_installed(to)
+    labelled = eight_bits.labelled(int8, to, model.class_names) if int8 else None
     config, fixed = sized(model.config, size)
     _check(model, config)
     shown = proof.pictures([Path(path) for path in check] if check else None, config)
     out = Path(out).expanduser()
     name = str(config.NAME or "mask_rcnn")
-    target = out / formats.file_name(name, to)
+    target = out / formats.file_name(name + "_int8" * bool(labelled), to)
     if target.is_dir() and not card_path(target).exists():
         raise UsageError(f"{target} is a folder of something else: choose another --out.")
     with _folder(out) as folder:
-        path = folder / target.name
+        path = folder / formats.file_name(name, to)
         say(f"Writing {printable(target)}")
         with quiet_tensorflow():
             formats.write(model, config, to, fixed, path)
-        card = _card(model, config, to, fixed, path, weights)
-        _write_card(path, card)
+        card = _card(model, config, to, fixed, weights)
+        write_card(path, card)
         exported = Exported(path, config)
         rows = proof.prove(model, config, exported.find, shown, fixed)
         say(proof.as_text(rows))
@@ -85,7 +87,10 @@ def export(
                 "yours with --check."
             )
         card["proof"] = proof.summed(rows)
-        _write_card(path, card)
+        write_card(path, card)
+        if labelled:
+            path, card["int8"] = eight_bits.smaller(exported, labelled, fixed, folder, say)
+            write_card(path, card)
         del exported
         _place(path, target)
     total = sum(file.stat().st_size for file in files_of(target))
@@ -184,7 +189,6 @@ def _card(
     config: Config,
     to: str,
     size: tuple[int, int] | None,
-    path: Path,
     weights: str | os.PathLike | None,
 ) -> dict[str, Any]:
     names = model.class_names or ["BG", *(f"class {i}" for i in range(1, config.NUM_CLASSES))]
@@ -206,14 +210,6 @@ def _card(
         "config": config.hyper_parameters(),
         "parameters": int(model.keras_model.count_params()),
         "weights": source,
-        "file": {
-            "sha256": sha256(files_of(path)),
-            "bytes": sum(file.stat().st_size for file in files_of(path)),
-        },
         "versions": versions,
         "date": datetime.now().astimezone().isoformat(timespec="seconds"),
     }
-
-
-def _write_card(path: Path, card: dict[str, Any]) -> None:
-    card_path(path).write_text(json.dumps(card, indent=1) + "\n", encoding="utf-8")

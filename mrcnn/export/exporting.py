@@ -17,16 +17,18 @@ class Exporting(LookingInside):
         out: str | os.PathLike = "exported",
         size: int | tuple[int, int] | None = None,
         check: Sequence[str | os.PathLike] | None = None,
+        int8: str | os.PathLike | None = None,
     ) -> Path:
         """Write the network for another runtime and prove that it finds the same things.
 
-        to: saved_model, openvino, onnx or tflite. size, check: see `mrcnn.export.export.export`.
+        to: saved_model, openvino, onnx or tflite. size, check, int8: see
+        `mrcnn.export.export.export`.
         Returns the path of the file. Raises UsageError (a ValueError), and leaves no file where an
         instance is not the same.
         """
         from mrcnn.export.export import export
 
-        return export(self, to, out, size, check)
+        return export(self, to, out, size, check, int8=int8)
 
     @staticmethod
     def from_exported(path: str | os.PathLike) -> Exported:

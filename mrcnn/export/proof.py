@@ -13,6 +13,7 @@ from mrcnn.data.pictures import read_picture
 from mrcnn.detect.check import check_picture
 from mrcnn.detect.exported import Found, as_bytes, in_the_given
 from mrcnn.detect.mold import Molded, mold_inputs
+from mrcnn.errors import UsageError
 from mrcnn.geometry.boxes import compute_overlaps
 from mrcnn.geometry.masks import paste_masks, resize
 
@@ -20,6 +21,10 @@ from mrcnn.geometry.masks import paste_masks, resize
 BOX, SCORE, MASK = 0.5, 1e-3, 0.99  # pixels; score; IoU
 _SAME = 0.5  # IoU from which two boxes can be of one instance
 _OWN = ("astronaut", "chelsea", "coffee", "rocket", "coins", "cell", "page")  # of scikit-image
+
+
+class ProofFailed(UsageError):
+    """The file finds other things than the Keras model; it was removed."""
 
 
 @dataclass(frozen=True)
