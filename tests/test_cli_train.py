@@ -163,7 +163,7 @@ def test_runs_are_named_after_the_folder(tmp_path):
 
 def test_the_network_is_that_of_the_weights_and_the_classes_those_of_the_data(cells):
     plan = plan_of(cells, "--weights", "nucleus")
-    assert plan.config.TOP_DOWN_PYRAMID_SIZE == 64  # the weights'
+    assert plan.config.TOP_DOWN_PYRAMID_SIZE == 96  # the weights'
     assert plan.config.NAME == "my_cells"
     assert plan.config.SEED is None  # theirs is 2018
     assert "mrcnn_mask" in plan.exclude
@@ -175,7 +175,7 @@ def test_heads_for_the_same_classes_are_kept(cells):
     plan = plan_of(cells, "--weights", "nucleus", "--class-name", "nucleus")
     assert plan.exclude == []
     assert plan.config.LEARNING_RATE == 0.002
-    assert plan.config.RPN_ANCHOR_SCALES == [8, 16, 32, 64, 128]  # the weights know their anchors
+    assert plan.config.RPN_ANCHOR_SCALES == [16, 32, 64, 128, 256]  # the weights know their anchors
 
 
 def test_config_file_and_settings_count_more_than_what_is_chosen(cells, tmp_path):
@@ -190,7 +190,7 @@ def test_config_file_and_settings_count_more_than_what_is_chosen(cells, tmp_path
     )
     config = plan.config
     assert (config.NAME, config.IMAGE_MAX_DIM, config.SEED) == ("mine", 192, 5)
-    assert (config.IMAGES_PER_GPU, config.STEPS_PER_EPOCH) == (2, 2)
+    assert (config.IMAGES_PER_GPU, config.STEPS_PER_EPOCH) == (2, 60)  # 100 epochs of 6,000
     assert config.BACKBONE == "resnet18_half"  # chosen for random weights
 
 

@@ -16,6 +16,7 @@ from mrcnn.weights.download import weights_path
 from mrcnn.weights.files import open_weights
 from mrcnn.weights.inspection import inspect_weights
 from mrcnn.weights.layout import load_weights
+from mrcnn.weights.names import layer_names
 
 ROOT = Path(__file__).parents[2]
 FILE = weights_path("imagenet", "efficientnet_lite0")
@@ -105,3 +106,9 @@ def test_it_detects_and_its_file_comes_back(network, tmp_path):
     (found,) = model.detect([blobs(64, 64)])
     assert found.masks.shape == (64, 64, len(found))
     assert inspect_weights(path).backbone == "efficientnet_lite0"
+
+
+def test_its_layers_are_known_without_tensorflow(network):
+    known = set(layer_names("efficientnet_lite0"))
+    there = {layer.name for layer in network.keras_model.layers if layer.weights}
+    assert known - {"rpn_conv_shared", "rpn_class_raw", "rpn_bbox_pred"} == there - {"rpn_model"}

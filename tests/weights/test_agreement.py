@@ -36,8 +36,8 @@ def test_a_network_of_the_right_sizes_under_default_settings():
     sizes = {name: NUCLEUS.attributes[name] for name in NUCLEUS.attributes}
     sentence = compared(NUCLEUS.description["config"], cells(**sizes))
     assert sentence.startswith("cells.h5 was trained under other settings than this model has: ")
-    assert "RPN_ANCHOR_SCALES [8, 16, 32, 64, 128] (here [32, 64, 128, 256, 512])" in sentence
-    assert "MEAN_PIXEL [43.53, 39.56, 48.22] (here [123.7, 116.8, 103.9])" in sentence
+    assert "RPN_ANCHOR_SCALES [16, 32, 64, 128, 256] (here [32, 64, 128, 256, 512])" in sentence
+    assert "MEAN_PIXEL [127.0, 127.0, 127.0] (here [123.7, 116.8, 103.9])" in sentence
     assert "IMAGE_RESIZE_MODE 'pad64' (here 'square')" in sentence
     assert "IMAGE_MIN_SCALE 2 (here 0)" in sentence and "IMAGE_MAX_DIM" not in sentence
     assert "NMS" not in sentence and "DETECTION" not in sentence  # a matter of taste
