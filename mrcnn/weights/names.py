@@ -59,6 +59,7 @@ _STAGE_BLOCKS = {
     "resnet50": (3, 4, 6, 3),
     "resnet101": (3, 4, 23, 3),
 }
+_LITE0_BLOCKS = {1: 1, 2: 2, 3: 2, 4: 6, 5: 5}  # of EfficientNet-Lite0's stages
 _BRANCHES = ("branch1", "branch2a", "branch2b", "branch2c")
 
 _FPN = ("fpn_c5p5", "fpn_c4p4", "fpn_c3p3", "fpn_c2p2", "fpn_p5", "fpn_p2", "fpn_p3", "fpn_p4")
@@ -101,21 +102,37 @@ def part_of(layer: str) -> str:
 
 
 def layer_names(backbone: str) -> list[str] | None:
-    """The layers with weights of a Mask R-CNN on one of Matterport's ResNets, or ResNet-18.
+    """The layers with weights of a Mask R-CNN on a backbone of the package.
 
     None for another backbone, whose layers have names of their own.
     """
-    blocks = _STAGE_BLOCKS.get(backbone)
-    if blocks is None:
+    if backbone == "efficientnet_lite0":
+        encoder = _lite0_layers()
+    elif backbone in _STAGE_BLOCKS:
+        encoder = _resnet_layers(backbone)
+    else:
         return None
+    return ["conv1", "bn_conv1", *encoder, *_FPN, *RPN_LAYERS, *_CLASS_HEAD, *_MASK_HEAD]
+
+
+def _resnet_layers(backbone: str) -> list[str]:
     branches = ("2a", "2b") if backbone.startswith("resnet18") else ("2a", "2b", "2c")
-    encoder = ["conv1", "bn_conv1"]
-    for stage, count in enumerate(blocks, start=2):
+    names = []
+    for stage, count in enumerate(_STAGE_BLOCKS[backbone], start=2):
         for block in string.ascii_lowercase[:count]:
             widens = block == "a" and (stage > 2 or len(branches) == 3)
             for branch in (*branches, *(["1"] if widens else [])):
-                encoder += [f"{kind}{stage}{block}_branch{branch}" for kind in ("res", "bn")]
-    return [*encoder, *_FPN, *RPN_LAYERS, *_CLASS_HEAD, *_MASK_HEAD]
+                names += [f"{kind}{stage}{block}_branch{branch}" for kind in ("res", "bn")]
+    return names
+
+
+def _lite0_layers() -> list[str]:
+    names = []
+    for stage, count in _LITE0_BLOCKS.items():
+        for block in string.ascii_lowercase[:count]:
+            for part in ("expand", "depthwise", "project")[stage == 1 :]:
+                names += [f"{kind}{stage}{block}_{part}" for kind in ("res", "bn")]
+    return names
 
 
 def file_order(layer: str, training: bool) -> tuple:
