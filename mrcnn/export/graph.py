@@ -107,8 +107,8 @@ class PortableNetwork:
         scores = rpn_class[:, 1]
         scores = tf.where(among_best(scores, int(config.PRE_NMS_LIMIT)), scores, -1.0)
         limit = int(config.POST_NMS_ROIS_INFERENCE)
-        threshold = float(config.RPN_NMS_THRESHOLD)
-        kept, count = suppress(boxes, scores, limit, threshold, self.lite)
+        threshold, most = float(config.RPN_NMS_THRESHOLD), self.lite * int(config.PRE_NMS_LIMIT)
+        kept, count = suppress(boxes, scores, limit, threshold, most)
         return rows(boxes, kept, count)
 
     def detections(
@@ -140,7 +140,7 @@ class PortableNetwork:
             tf.where(sure, scores, -1.0),
             int(config.DETECTION_MAX_INSTANCES),
             float(config.DETECTION_NMS_THRESHOLD),
-            self.lite,
+            self.lite * boxes.shape[0],
         )
         return *(rows(x, kept, count) for x in (boxes, class_ids, scores)), count
 

@@ -4,6 +4,7 @@ Convolutions and dense layers, with what follows each, get eight bits; the arith
 crops and the last layer of each head stay in float32: a box is not worth a 256th of the picture.
 """
 
+import logging
 import os
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -133,6 +134,7 @@ def feeds(
 def of_openvino(source: Path, target: Path, calibration: Iterable[Feed]) -> None:
     """Write an OpenVINO file of eight bits from one of float32. calibration: inputs of the file."""
     ov, nncf = need("openvino", "openvino", target), need("nncf", "int8", target)
+    logging.getLogger("nncf").setLevel(logging.ERROR)  # it names each operation that stays
     model = ov.Core().read_model(source)
     given = list(calibration)
     small = nncf.quantize(

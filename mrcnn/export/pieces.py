@@ -42,15 +42,15 @@ def among_best(scores: tf.Tensor, count: int) -> tf.Tensor:
 
 
 def suppress(
-    boxes: tf.Tensor, scores: tf.Tensor, limit: int, threshold: float, lite: bool = False
+    boxes: tf.Tensor, scores: tf.Tensor, limit: int, threshold: float, lite: int = 0
 ) -> tuple[tf.Tensor, tf.Tensor]:
     """Greedy suppression: indices int32 [limit], highest score first, and how many of them count.
 
     scores: [n]; a negative one takes no part. The indices that don't count are 0.
-    lite: as LiteRT needs it to come to the same.
+    lite: what LiteRT needs to come to the same: how many of the scores take part at most.
     """
     if lite:
-        return _suppress_lite(boxes, scores, limit, threshold)
+        return _suppress_lite(boxes, scores, limit, threshold, lite)
     kept, count = tf.raw_ops.NonMaxSuppressionV4(
         boxes=boxes,
         scores=scores,
@@ -63,16 +63,19 @@ def suppress(
 
 
 def _suppress_lite(
-    boxes: tf.Tensor, scores: tf.Tensor, limit: int, threshold: float
+    boxes: tf.Tensor, scores: tf.Tensor, limit: int, threshold: float, most: int
 ) -> tuple[tf.Tensor, tf.Tensor]:
     """NOTE: LiteRT takes equal scores in any order, suppresses at the threshold already, and puts a
     box that was chosen back among the others, to be suppressed by itself: an empty one is not, and
     would be chosen again and again. So ranks stand for the scores, the threshold is the next
     number, and empty boxes, or all where nothing is suppressed, lie apart far outside the picture.
     """
-    scores, order = tf.math.top_k(scores, tf.shape(scores)[0])  # of equals the first comes first
-    places = tf.cast(tf.range(tf.shape(scores)[0]), tf.float32)
-    ranks = tf.where(scores < 0, -1.0, tf.cast(tf.shape(scores)[0], tf.float32) - places)
+    number = tf.shape(scores)[0]
+    scores = tf.concat([scores, tf.fill([most], -1.0)], axis=0)  # where there are fewer
+    scores, order = tf.math.top_k(scores, most)  # of equals the first comes first
+    order = tf.minimum(order, number - 1)
+    places = tf.range(most, dtype=tf.float32)
+    ranks = tf.where(scores < 0, -1.0, most - places)
     boxes = tf.gather(boxes, order)
     empty = (boxes[:, 2:3] <= boxes[:, 0:1]) | (boxes[:, 3:4] <= boxes[:, 1:2]) | (threshold >= 1)
     beyond = max(float(np.nextafter(np.float32(threshold), np.float32(2))), 1e-30)

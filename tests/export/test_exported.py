@@ -81,6 +81,14 @@ def test_a_file_finds_what_the_network_finds(exported, model, to):
     assert (found.masks != wanted.masks).mean() < 1e-2
 
 
+def test_a_litert_file_takes_pictures_of_any_size(model, pictures, tmp_path):
+    pytest.importorskip("ai_edge_litert")
+    padded = reconfigured(model, IMAGE_RESIZE_MODE="pad64", IMAGE_MIN_DIM=None)
+    path = export(padded, "tflite", tmp_path, check=pictures, say=lambda text: None)
+    assert read_card(path).size is None
+    assert json.loads(card_path(path).read_text())["proof"]["matched"] > 20
+
+
 def test_a_file_runs_where_there_is_no_tensorflow(exported, tmp_path):
     path = exported("onnx")
     np.save(tmp_path / "picture.npy", blobs(64, 64))

@@ -89,7 +89,7 @@ def test_litert_suppresses_the_same(threshold):
 
     @tf.function(input_signature=signature, autograph=False)
     def suppressed(boxes, scores):
-        kept, count = pieces.suppress(boxes, scores, 20, threshold, lite=True)
+        kept, count = pieces.suppress(boxes, scores, 20, threshold, lite=60)
         return {"kept": kept, "count": tf.reshape(count, [1])}
 
     interpreter = litert.Interpreter(model_content=lite(suppressed.get_concrete_function()))
