@@ -15,6 +15,7 @@ from mrcnn.export.pieces import among_best, apart_by_class, crop, of_class, rows
 from mrcnn.geometry.anchors import anchors_of_picture, generate_anchors
 from mrcnn.geometry.boxes import norm_boxes
 from mrcnn.nn.boxes import apply_box_deltas_graph, clip_boxes_graph, norm_boxes_graph
+from mrcnn.nn.layers import RoiWise
 from mrcnn.nn.roi_align import PyramidROIAlign, roi_levels
 
 OUTPUTS = ("boxes", "class_ids", "scores", "masks", "count")
@@ -52,7 +53,8 @@ class PortableNetwork:
         self.features = keras.Model(keras_model.inputs[:1], [*maps, last, *rpn])
         heads = [layer("mrcnn_class").output, layer("mrcnn_bbox").output]
         self.box_head = keras.Model(layer("roi_align_classifier").output, heads)
-        self.mask_head = keras.Model(layer("roi_align_mask").output, layer("mrcnn_mask").output)
+        mask_head = keras.Model(layer("roi_align_mask").output, layer("mrcnn_mask").output)
+        self.mask_head = mask_head.layers[1:]  # one after another
         self.keras_model = keras_model  # whoever saves this tracks its weights
 
     def __call__(
@@ -158,7 +160,12 @@ class PortableNetwork:
         if not self.every_row:  # one row at the least, for a convolution of none
             few = tf.maximum(count, 1)
             boxes, class_ids = boxes[:few], class_ids[:few]
-        x = self.mask_head(self.crops(maps, boxes, side, shape))[0]  # [n, 28, 28, num_classes]
+        x = self.crops(maps, boxes, side, shape)[0]
+        for layer in self.mask_head:
+            # Of one picture the regions are the batch: nothing then lies between a convolution and
+            # its batch norm, and a runtime makes one of both.
+            x = layer.layer(x) if isinstance(layer, RoiWise) else layer(x)
+        # [n, mask_height, mask_width, num_classes]
         chosen = tf.one_hot(class_ids, self.config.NUM_CLASSES)[:, None, None, :]
         masks = tf.reduce_sum(x * chosen, axis=3)
         if not self.every_row:

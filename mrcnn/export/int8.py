@@ -23,7 +23,7 @@ from mrcnn.evaluate.coco import evaluate_dataset, measuring_config
 from mrcnn.export.proof import ProofFailed, fitted
 from mrcnn.words import counted
 
-PICTURES = 60  # that the ranges of values are taken from
+PICTURES = 40  # that the ranges of values are taken from
 LOSS = 0.02  # of mask AP, from which a file is not kept
 _TIMED = 15  # pictures that calls are timed on
 _LAYERS = {"Convolution", "GroupConvolution", "ConvolutionBackpropData", "MatMul"}
